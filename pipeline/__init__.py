@@ -1,0 +1,1 @@
+"""Command line, configuration, planner, Ray executor, catalog, artifact store, packing and audit."""

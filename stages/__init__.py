@@ -1,0 +1,1 @@
+"""One file a stage: artifacts in, artifact out, quality figures. No Ray."""

@@ -1,0 +1,27 @@
+"""What every stage is: a pure step from a clip and the artifacts before it to one table."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+import pyarrow as pa
+
+from schemas.clip import Clip
+
+Inputs = Mapping[str, pa.Table]
+"""Artifact tables by the name of the stage that made them."""
+
+
+class StageError(RuntimeError):
+    """A clip that this stage cannot do; the message names the file or clip, the cause and the next step."""
+
+
+class Stage(Protocol):
+    """A stage with its model loaded. Constructed once in each worker: `XStage(config)`."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+
+    def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
+        """The stage's artifact, with its header (schemas.artifacts.header). Raises StageError or ExtractionError for
+        a clip that cannot be done.
+        """
