@@ -1,0 +1,1 @@
+"""Training batches from prebuilt shards, with neither Ray nor the pipeline."""
