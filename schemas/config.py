@@ -14,6 +14,8 @@ class FrozenConfig(BaseModel):
     """A configuration section. Unknown keys are errors; instances never change after construction."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    keyless: ClassVar[frozenset[str]] = frozenset()
+    """Fields that do not change what is made (threads, limits, devices): they are left out of artifact keys."""
 
     def canonical_json(self) -> str:
         """Settings as JSON with sorted keys, the form that artifact keys are hashed from."""
@@ -32,7 +34,7 @@ class BackendConfig(FrozenConfig):
     needs_camera: ClassVar[bool] = False
     """A depth backend that reads the camera stage's output sets this; the stage graph adds the edge."""
     keyless: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
-    """Fields that do not change the output and so are left out of the artifact key (paths are replaced by digests)."""
+    """As above; fields that hold a path are left out by themselves, because the content counts and not the place."""
 
     def weights(self) -> tuple[Path, ...]:
         """Files whose content decides the output; their sha256 enters the artifact key. Empty where there are none."""

@@ -34,6 +34,7 @@ class ShardEntry(FrozenConfig):
     samples: tuple[str, ...] = Field(description="clip ids in tar order")
     frames: tuple[int, ...] = Field(description="frames of each sample, in tar order")
     frame_steps: tuple[int, ...] = Field(description="frame step of each sample, in tar order")
+    digests: tuple[str, ...] = Field((), description="identity of each sample's content, in tar order")
 
     @property
     def index_path(self) -> str:

@@ -1,0 +1,74 @@
+"""The catalog: Delta tables under `catalog/`, appended to by drivers, readable by DuckDB, Polars and Spark.
+
+All tables are append-only in normal work, so that two drivers never conflict; the newest row of a name wins and equal
+keys count once. Clocks and host names live here, never in artifacts.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+from pipeline.storage import Storage
+from schemas.catalog import TABLES
+
+COMPACT_ABOVE_FILES = 64
+"""Small files a table may have before a finished run merges them, so that reading stays fast."""
+
+
+class Catalog:
+    """The tables of one dataset. Reading a table that was never written gives an empty one."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._options = {} if storage.local else _object_store_options()
+
+    def uri(self, table: str) -> str:
+        """The path or URI of a Delta table."""
+        return self._storage.full(f"catalog/{table}")
+
+    def append(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Appends rows in one commit. Raises pyarrow errors for a row that does not fit the schema."""
+        if rows:
+            data = pa.Table.from_pylist(list(rows), schema=TABLES[table])
+            write_deltalake(self.uri(table), data, mode="append", storage_options=self._options or None)
+
+    def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
+        """A table's rows in the order they were committed, only `columns` if given."""
+        schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
+        if not self.exists(table):
+            return schema.empty_table()
+        delta = DeltaTable(self.uri(table), storage_options=self._options or None)
+        return delta.to_pyarrow_table(columns=columns).cast(schema)
+
+    def rows(self, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        return self.read(table, columns).to_pylist()
+
+    def exists(self, table: str) -> bool:
+        return DeltaTable.is_deltatable(self.uri(table), storage_options=self._options or None)
+
+    def versions(self, table: str) -> int:
+        """Commits of a table so far (0 if it was never written)."""
+        if not self.exists(table):
+            return 0
+        return DeltaTable(self.uri(table), storage_options=self._options or None).version() + 1
+
+    def tidy(self, tables: Iterable[str] = tuple(TABLES)) -> None:
+        """Merges small files of tables that have gathered many of them."""
+        for table in tables:
+            if self.exists(table):
+                delta = DeltaTable(self.uri(table), storage_options=self._options or None)
+                if len(delta.file_uris()) > COMPACT_ABOVE_FILES:
+                    delta.optimize.compact()
+
+
+def _object_store_options() -> dict[str, str]:
+    """Options for delta-rs from the usual AWS variables; conditional puts make commits atomic without a lock table."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
+    options = {name: os.environ[name] for name in names if name in os.environ}
+    if options.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+        options["AWS_ALLOW_HTTP"] = "true"
+    options["AWS_CONDITIONAL_PUT"] = "etag"
+    return options

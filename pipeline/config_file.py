@@ -1,0 +1,146 @@
+"""Reads and writes the YAML form of a configuration; errors name the key, the cause and the nearest right name."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from schemas.config import FrozenConfig
+
+MAX_BYTES = 1_000_000
+Config = TypeVar("Config", bound=FrozenConfig)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message lists every wrong key with cause and remedy."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Safe YAML without aliases (they can blow up in memory) and repeated keys (one would be lost)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not supported", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                message = f"key {key_node.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def parse_yaml(text: str, name: str) -> dict[str, Any]:
+    """A YAML mapping. Raises ConfigError naming `name` and the line."""
+    if len(text.encode()) > MAX_BYTES:
+        raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes: that is no configuration")
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name} holds a {type(data).__name__}, a configuration is a mapping of sections")
+    return data
+
+
+def validate(model: type[Config], data: dict[str, Any], name: str) -> Config:
+    """The configuration of `data`. Raises ConfigError listing every key that is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(model, problem) for problem in error.errors()]
+        raise ConfigError(f"{name}:\n" + "\n".join(f"  {line}" for line in lines)) from error
+
+
+def load(model: type[Config], path: Path) -> Config:
+    """A configuration from a YAML file. Raises ConfigError; a missing file is one too."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    return validate(model, parse_yaml(text, str(path)), str(path))
+
+
+def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """`section.key=value` settings laid over a configuration's data; values are YAML."""
+    for assignment in assignments:
+        name, separator, text = assignment.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"--set {assignment!r}: write it as section.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML: {error}") from error
+        place = data
+        *sections, key = name.split(".")
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {assignment!r}: {section!r} is not a section")
+        place[key] = value
+    return data
+
+
+def dump(config: FrozenConfig, *, comments: bool = False) -> str:
+    """A configuration as YAML; with `comments`, each field's description stands above it."""
+    data = config.model_dump(mode="json")
+    if not comments:
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    return "\n".join(_commented(config, "")) + "\n"
+
+
+def _commented(config: BaseModel, indent: str) -> list[str]:
+    lines: list[str] = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if field.description:
+            lines.append(f"{indent}# {field.description}")
+        if isinstance(value, BaseModel) and type(value).model_fields:
+            lines.append(f"{indent}{name}:")
+            lines.extend(_commented(value, indent + "  "))
+        else:
+            dumped = config.model_dump(mode="json", include={name})
+            text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True, default_flow_style=None).rstrip()
+            lines.extend(indent + line for line in text.splitlines())
+    return lines
+
+
+def _explain(model: type[BaseModel], problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{path}: {problem['msg']} (found {problem['input']!r:.80})"
+    unknown = str(problem["loc"][-1])
+    names = _names_at(model, problem["loc"][:-1])
+    close = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(names))}"
+    return f"{path}: unknown key; {hint}"
+
+
+def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Field names of the section at `loc`; pydantic puts a union member's tag into `loc` after the field's name."""
+    current: list[type[BaseModel]] = [model]
+    for part in loc:
+        following: list[type[BaseModel]] = []
+        for candidate in current:
+            field = candidate.model_fields.get(str(part))
+            if field is not None:
+                following.extend(_models_in(field.annotation))
+            elif any(str(part) == getattr(f.default, "value", f.default) for f in candidate.model_fields.values()):
+                following.append(candidate)
+        current = following or current
+    return [name for candidate in current for name in candidate.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -1,0 +1,106 @@
+"""A dataset's folder or bucket prefix: configuration, catalog, artifacts, shards and releases, and how they are found.
+
+    config.yaml   releases/NNNN.json   catalog/<table>/   artifacts/<stage>/   shards/
+
+Nothing inside holds an absolute path, so that it can be moved.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from pipeline.catalog import Catalog
+from pipeline.config import DatasetConfig
+from pipeline.config_file import dump, parse_yaml, validate
+from pipeline.storage import Storage
+from schemas.release import Release
+
+CONFIG = "config.yaml"
+
+
+class DatasetError(RuntimeError):
+    """A folder that is no dataset, or one that cannot be used; the message says what to do."""
+
+
+class Dataset:
+    """An opened dataset."""
+
+    def __init__(self, storage: Storage, config: DatasetConfig) -> None:
+        self.storage = storage
+        self.config = config
+        self.catalog = Catalog(storage)
+
+    @classmethod
+    def open(cls, root: str) -> "Dataset":
+        """An existing dataset. Raises DatasetError where there is none, ConfigError for a wrong configuration."""
+        storage = Storage(root)
+        if not storage.exists(CONFIG):
+            raise DatasetError(
+                f"{storage.root} holds no dataset (no {CONFIG}); `mikudance build VIDEOS --dataset {root}` makes one"
+            )
+        name = storage.full(CONFIG)
+        return cls(storage, validate(DatasetConfig, parse_yaml(storage.read(CONFIG).decode("utf-8"), name), name))
+
+    @classmethod
+    def create_or_open(cls, root: str, config: DatasetConfig | None) -> "Dataset":
+        """A dataset with `config` written into it; without `config`, an existing one as it is, or one on defaults."""
+        storage = Storage(root)
+        if config is None:
+            if storage.exists(CONFIG):
+                return cls.open(root)
+            config = DatasetConfig()
+        elif storage.local and not storage.exists(CONFIG) and _foreign(Path(storage.root)):
+            raise DatasetError(f"{storage.root} is not empty and holds no dataset: name a new or an empty folder")
+        text = dump(config, comments=True).encode()
+        if not storage.exists(CONFIG) or storage.read(CONFIG) != text:
+            storage.write(CONFIG, text)
+        return cls(storage, config)
+
+    @property
+    def root(self) -> str:
+        return self.storage.root
+
+    def config_digest(self) -> str:
+        """sha256 of the configuration in force."""
+        return hashlib.sha256(self.config.canonical_json().encode()).hexdigest()
+
+    def portable_uri(self, path: str) -> str:
+        """How the catalog writes down a source's path: relative to the dataset where both are local."""
+        if "://" in path or not self.storage.local:
+            return path
+        return os.path.relpath(path, self.root)
+
+    def resolve_uri(self, uri: str) -> str:
+        """The path or URI that a worker opens."""
+        if "://" in uri or not self.storage.local:
+            return uri
+        return os.path.normpath(str(Path(self.root) / uri))
+
+    def newest_release(self) -> Release | None:
+        """The release with the highest number, or None. Probes numbers and relies on no listing."""
+        if not self._has_release(1):
+            return None
+        low, high = 1, 2
+        while self._has_release(high):
+            low, high = high, high * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._has_release(middle) else (low, middle)
+        return self.release(low)
+
+    def release(self, number: int) -> Release:
+        """A release by number. Raises DatasetError where it is absent or damaged."""
+        path = f"releases/{number:04d}.json"
+        try:
+            return Release.model_validate_json(self.storage.read(path))
+        except FileNotFoundError as error:
+            raise DatasetError(f"{self.root} has no release {number}") from error
+        except ValueError as error:
+            raise DatasetError(f"{self.storage.full(path)} is damaged: {error}") from error
+
+    def _has_release(self, number: int) -> bool:
+        return self.storage.exists(f"releases/{number:04d}.json")
+
+
+def _foreign(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())

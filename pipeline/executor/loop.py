@@ -1,0 +1,169 @@
+"""The driver's loop: items out to workers, outcomes back, until nothing is left to do."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import ray
+
+from pipeline.executor.cluster import nodes, total_resources
+from pipeline.executor.pool import Finished, Pool
+from pipeline.executor.scaling import decide, default_limit, misfit
+from pipeline.executor.tracker import Tracker
+from pipeline.executor.worker import ItemDone, ItemFailed, Job
+from pipeline.storage import Storage
+from pipeline.work import WorkItem
+from schemas.config import Resources
+
+START_TRIES = 3
+SCALE_EVERY_S = 0.25
+LOST_NODE_TRIES = 10
+
+
+class ExecutorError(RuntimeError):
+    """A run that cannot start; the message names the setting to change."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """How one stage is run: what its workers do and what they take."""
+
+    make_job: Callable[[Storage], Job]
+    resources: Resources
+
+
+class Observer(Protocol):
+    """Told of everything that happens; records it and shows it. Calls come from one thread."""
+
+    def started(self, totals: Mapping[str, int]) -> None: ...
+    def done(self, item: WorkItem, outcome: ItemDone) -> None: ...
+    def retried(self, item: WorkItem, failure: ItemFailed, attempt: int) -> None: ...
+    def quarantined(self, item: WorkItem, failure: ItemFailed, attempts: int) -> None: ...
+    def tick(self) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """How a run ended. broken: stages whose workers do not start, with the reason; their items are left for a rerun."""
+
+    done: int = 0
+    quarantined: int = 0
+    left: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+def check_fit(stages: Mapping[str, StageRun]) -> None:
+    """Raises ExecutorError unless every stage fits some node of the running cluster."""
+    alive = nodes()
+    problems = [text for name, run in stages.items() if (text := misfit(name, run.resources, alive))]
+    if problems:
+        raise ExecutorError("; ".join(problems))
+
+
+def execute(
+    items: Iterable[WorkItem],
+    stages: Mapping[str, StageRun],
+    *,
+    root: str,
+    observer: Observer,
+    stop: Callable[[], bool],
+) -> Outcome:
+    """Runs items (each once its inputs exist) on the connected Ray cluster. Ray must be initialised.
+
+    stop: asked often; once True, nothing more is handed out, items in flight are waited for, and the call returns.
+    """
+    tracker = Tracker(items)
+    used = {name: stages[name] for name in tracker.stages()}
+    check_fit(used)
+    total = total_resources()
+    pools = {
+        name: Pool(
+            stage=name,
+            root=root,
+            make_job=run.make_job,
+            resources=run.resources,
+            limit=run.resources.workers or default_limit(run.resources, total),
+        )
+        for name, run in used.items()
+    }
+    observer.started(dict(tracker.total))
+    outcome = Outcome()
+    try:
+        _loop(tracker, pools, observer, stop, outcome)
+    finally:
+        left = [item for pool in pools.values() for item in pool.close()]
+        outcome.left += len(left)
+    return outcome
+
+
+def _loop(
+    tracker: Tracker, pools: dict[str, Pool], observer: Observer, stop: Callable[[], bool], outcome: Outcome
+) -> None:
+    lost: dict[str, int] = {}
+    next_scaling = 0.0
+    while True:
+        stopping = stop()
+        for name, pool in pools.items():
+            while not stopping and pool.idle and tracker.ready(name):
+                pool.hand_out(tracker.take(name))
+            if len(pool.start_failures) >= START_TRIES and not pool.busy and not pool.idle:
+                outcome.broken[name] = pool.start_failures[-1]
+                outcome.left += len(tracker.drop_stage(name))
+        busy = sum(pool.busy for pool in pools.values())
+        if not busy and (stopping or not tracker.unfinished()):
+            outcome.left += sum(tracker.ready(name) for name in pools)
+            return
+        if not stopping and time.monotonic() >= next_scaling:
+            _scale(tracker, pools)
+            next_scaling = time.monotonic() + SCALE_EVERY_S
+        references = [reference for pool in pools.values() for reference in pool.references()]
+        settled: list[Finished] = []
+        if references:
+            ready, _ = ray.wait(references, num_returns=1, timeout=SCALE_EVERY_S)
+            if ready:  # take all that are ready by now: a call of ray.wait costs more than an item
+                ready, _ = ray.wait(references, num_returns=len(references), timeout=0)
+            owners = {reference: pool for pool in pools.values() for reference in pool.references()}
+            settled = [f for reference in ready if (f := owners[reference].settle(reference)) is not None]
+            if ready:
+                next_scaling = min(next_scaling, time.monotonic() + 0.01)
+        else:
+            time.sleep(0.02)
+        for pool in pools.values():
+            settled.extend(pool.overdue())
+        for finished in settled:
+            _take_in(finished, tracker, pools[finished.item.stage].resources.attempts, observer, outcome, lost)
+        observer.tick()
+
+
+def _take_in(
+    finished: Finished, tracker: Tracker, attempts: int, observer: Observer, outcome: Outcome, lost: dict[str, int]
+) -> None:
+    item, result = finished.item, finished.outcome
+    if isinstance(result, ItemDone):
+        tracker.done(item)
+        outcome.done += 1
+        observer.done(item, result)
+        return
+    if finished.blameless and lost.get(item.key, 0) < LOST_NODE_TRIES:
+        lost[item.key] = lost.get(item.key, 0) + 1
+        tracker.give_back(item)
+        return
+    if tracker.failed(item, attempts):
+        outcome.quarantined += 1
+        observer.quarantined(item, result, attempts)
+    else:
+        observer.retried(item, result, tracker.attempts(item))
+
+
+def _scale(tracker: Tracker, pools: dict[str, Pool]) -> None:
+    states = [
+        pool.state(tracker.ready(name), tracker.waiting(name))
+        for name, pool in pools.items()
+        if len(pool.start_failures) < START_TRIES
+    ]
+    decision = decide(states, total_resources())
+    for name in decision.release:
+        pools[name].release()
+    for name in decision.start:
+        pools[name].start()

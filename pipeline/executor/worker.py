@@ -1,0 +1,113 @@
+"""The actor that applies one stage to one item at a time. Failures of an item come back as values; only the process's
+own death reaches the driver as an error.
+"""
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline.storage import Storage, StorageError
+from pipeline.work import WorkItem, artifact_path
+from schemas.artifacts.header import ArtifactError, Header, read_header
+
+OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError")
+"""Errors whose message already is a sentence for people; others are shown with their type."""
+
+
+@dataclass(frozen=True)
+class ItemDone:
+    """An artifact that exists. seconds: wall time of the stage, None where a killed run had already made it."""
+
+    path: str
+    sha256: str
+    bytes: int
+    header: Header
+    seconds: float | None
+    worker: str
+
+
+@dataclass(frozen=True)
+class ItemFailed:
+    """Why an item gave no artifact. cause: raised | killed | timeout | out_of_memory."""
+
+    cause: str
+    error: str
+    traceback: str = ""
+
+
+class Job(Protocol):
+    """What a worker does with an item: returns the table of its artifact."""
+
+    def run(self, item: WorkItem) -> pa.Table: ...
+
+
+class Worker:
+    """One process of a stage's pool. `start` loads the model; `run` is called for one item after another."""
+
+    def __init__(self, *, root: str, make_job: Callable[[Storage], Job]) -> None:
+        self._storage = Storage(root)
+        self._make_job = make_job
+        self._job: Job | None = None
+
+    def start(self) -> tuple[int, str]:
+        """Loads the stage. Returns process id and host name, once the worker can take items."""
+        self._job = self._make_job(self._storage)
+        return os.getpid(), socket.gethostname()
+
+    def run(self, item: WorkItem) -> ItemDone | ItemFailed:
+        """The artifact of one item: an intact one that a killed run left behind is used as it is."""
+        assert self._job is not None, "start() comes first"
+        try:
+            return self._adopt(item) or self._make(item, self._job)
+        except Exception as error:  # noqa: BLE001 (one bad clip never stops a run; the error is recorded and shown)
+            kind = type(error).__name__
+            cause = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "raised"
+            text = str(error) if kind in OWN_ERRORS else f"{kind}: {error}"
+            return ItemFailed(cause, text[:2000], traceback.format_exc()[-8000:])
+
+    def _make(self, item: WorkItem, job: Job) -> ItemDone:
+        started = time.perf_counter()
+        table = job.run(item)
+        header = read_header(table)
+        path = artifact_path(item.stage, item.key)
+        sha256, size = self._storage.write_table(path, table)
+        return ItemDone(path, sha256, size, header, time.perf_counter() - started, socket.gethostname())
+
+    def _adopt(self, item: WorkItem) -> ItemDone | None:
+        path = artifact_path(item.stage, item.key)
+        if not self._storage.exists(path):
+            return None
+        try:
+            header = read_header(self._storage.read_table(path))
+        except (StorageError, ArtifactError):
+            return None  # damaged: made again below, which replaces it
+        return ItemDone(path, self._storage.sha256(path), self._storage.size(path), header, None, socket.gethostname())
+
+
+class ClipJob:
+    """Runs a clip stage on the artifacts of its inputs."""
+
+    def __init__(self, storage: Storage, build: Callable[[], Any]) -> None:
+        self._storage = storage
+        self._stage = build()
+
+    def run(self, item: WorkItem) -> pa.Table:
+        inputs = {name: self._storage.read_table(artifact_path(name, key)) for name, key in item.inputs.items()}
+        return self._stage.run(item.payload, inputs)
+
+
+class IngestJob:
+    """Runs ingest on one source file."""
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._stage = build()
+
+    def run(self, item: WorkItem) -> pa.Table:
+        work: Any = item.payload
+        return self._stage.run(work.source_id, work.video)

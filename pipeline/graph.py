@@ -1,0 +1,132 @@
+"""The stage graph: what each stage needs and makes, as pure data built from a dataset's configuration."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stages.camera import CameraStage
+from stages.depth import DepthStage
+from stages.pose import PoseStage
+
+from pipeline.config import DatasetConfig
+from pipeline.work import digest, key_params
+from schemas.clip import Clip
+from schemas.config import BackendConfig, FrozenConfig, Resources
+from stages.decode import DecodeStage
+from stages.ingest import IngestStage
+from stages.scene_motion import SceneMotionStage
+from stages.stylize import StylizeStage
+
+CLIP_STAGES = ("decode", "pose", "camera", "depth", "scene_motion", "stylize")
+"""Stages that run once a clip, inputs before what needs them; `ingest` runs once a source, `pack` once a shard."""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage: identity (what enters its keys), edges, resources, and how a worker builds it."""
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    params: str
+    backend: str
+    backend_version: int
+    weights_digest: str
+    resources: Resources
+    build: Callable[[], Any]
+
+    @property
+    def prefix(self) -> str:
+        """The part of an artifact key that all items of the stage share."""
+        return digest(
+            self.name, str(self.version), self.params, self.backend, str(self.backend_version), self.weights_digest
+        )
+
+
+def make_spec(
+    name: str,
+    stage: type,
+    config: FrozenConfig,
+    *,
+    inputs: tuple[str, ...],
+    resources: Resources,
+    backend: BackendConfig | None = None,
+) -> StageSpec:
+    """The spec of one stage; `stage` is its class, constructed with `config` in each worker."""
+    params = _canonical(key_params(config))
+    return StageSpec(
+        name=name,
+        version=stage.version,  # type: ignore[attr-defined]
+        inputs=inputs,
+        params=params,
+        backend=str(getattr(backend, "backend", "")),
+        backend_version=backend.version if backend else 0,
+        weights_digest=backend.weights_digest() if backend else "",
+        resources=resources,
+        build=partial(stage, config),
+    )
+
+
+def build_graph(config: DatasetConfig) -> dict[str, StageSpec]:
+    """Specs by stage name, `ingest` first, then the clip stages in topological order. Raises FileNotFoundError where a
+    backend's weights are absent.
+    """
+    run = config.run
+    depth_inputs = ("decode", "pose", "camera") if config.depth.backend.needs_camera else ("decode", "pose")
+    specs = [
+        make_spec("ingest", IngestStage, config.ingest, inputs=(), resources=run.ingest),
+        make_spec("decode", DecodeStage, config.decode, inputs=(), resources=run.decode),
+        make_spec("pose", PoseStage, config.pose, inputs=("decode",), resources=run.pose, backend=config.pose.backend),
+        make_spec(
+            "camera",
+            CameraStage,
+            config.camera,
+            inputs=("decode", "pose"),
+            resources=run.camera,
+            backend=config.camera.backend,
+        ),
+        make_spec(
+            "depth", DepthStage, config.depth, inputs=depth_inputs, resources=run.depth, backend=config.depth.backend
+        ),
+        make_spec(
+            "scene_motion",
+            SceneMotionStage,
+            config.scene_motion,
+            inputs=("decode", "pose", "camera", "depth"),
+            resources=run.scene_motion,
+        ),
+        make_spec(
+            "stylize",
+            StylizeStage,
+            config.stylize,
+            inputs=("decode",),
+            resources=run.stylize,
+            backend=config.stylize.backend,
+        ),
+    ]
+    return {spec.name: spec for spec in specs}
+
+
+def clip_part(stage: str, clip: Clip, source_sha256: str, camera_track_sha256: str) -> str:
+    """What of a clip itself enters the key of a stage; everything else comes in by the keys of its inputs."""
+    if stage == "decode":
+        rate = f"{clip.fps[0]}/{clip.fps[1]}"
+        return f"{source_sha256}|{clip.kind}|{clip.first_frame}|{clip.frame_count}|{rate}|{clip.start_s!r}"
+    if stage == "camera":
+        return f"{clip.focal!r}|{camera_track_sha256}|{clip.camera_track_offset_s!r}"
+    return ""
+
+
+def dependants(graph: dict[str, StageSpec], stage: str) -> tuple[str, ...]:
+    """The stages that are computed again when `stage` changes, itself first, in graph order."""
+    reached = {stage}
+    for name, spec in graph.items():
+        if reached & set(spec.inputs):
+            reached.add(name)
+    return tuple(name for name in graph if name in reached)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

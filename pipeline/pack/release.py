@@ -1,0 +1,129 @@
+"""Publishes a release: chooses samples, has the missing shards written, and writes `releases/NNNN.json` once."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.dataset import Dataset, DatasetError
+from pipeline.graph import CLIP_STAGES, StageSpec
+from pipeline.pack.gates import refusals
+from pipeline.pack.plan import plan_shards
+from pipeline.pack.sample import PACKED_STAGES
+from pipeline.pack.shard import entry_of
+from pipeline.planner import clip_keys, ingest_item
+from pipeline.state import State, clips_of_sources
+from pipeline.work import SampleWork, WorkItem, artifact_path
+from schemas.release import Release, ShardEntry
+
+CONFLICT_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What may go into a release: samples that pass, refused clips with their reasons, and clips still unfinished."""
+
+    samples: tuple[SampleWork, ...]
+    sizes: Mapping[str, int]
+    refused: Mapping[str, tuple[str, ...]]
+    unfinished: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PackedRelease:
+    """The newest release after a pack. new_shards: paths written by this run; reasons: refused clips by reason."""
+
+    release: Release
+    new_shards: tuple[str, ...]
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def reasons(self) -> Counter[str]:
+        return Counter(reason for reasons in self.refused.values() for reason in reasons)
+
+
+def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Selection:
+    """Judges every clip of the dataset under its present configuration. Reads nothing but the catalog's state."""
+    facts, prefixes = state.facts(), {name: spec.prefix for name, spec in graph.items()}
+    ingest = {
+        row["source_id"]: ingest_item(graph["ingest"], row["source_id"], row["sha256"], "").key
+        for row in state.usable_sources()
+    }
+    samples, sizes, refused, unfinished = [], {}, {}, []
+    ruled = {rule.stage for rule in dataset.config.gates.rules}
+    for clip in clips_of_sources(state, dataset, ingest, ingest):
+        keys = clip_keys(graph, clip, facts[clip.source_id], prefixes)
+        made = {stage: state.artifacts[keys[stage]] for stage in CLIP_STAGES if keys[stage] in state.artifacts}
+        if len(made) < len(CLIP_STAGES):
+            unfinished.append(clip.clip_id)
+            continue
+        status = {stage: artifact.status for stage, artifact in made.items()}
+        quality = {stage: made[stage].figures() for stage in ruled if stage in made}
+        reasons = refusals(clip.kind, status, quality, dataset.config.gates)
+        if reasons:
+            refused[clip.clip_id] = tuple(reasons)
+            continue
+        samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
+        sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
+    return Selection(tuple(samples), sizes, refused, tuple(unfinished))
+
+
+def publish(
+    dataset: Dataset,
+    state: State,
+    graph: Mapping[str, StageSpec],
+    execute_items: Callable[[Sequence[WorkItem]], None],
+    run_id: str,
+) -> PackedRelease | None:
+    """Makes a release of all clips that are finished and pass the gates; the newest one again if nothing changed.
+
+    Another writer may publish meanwhile: releases are written only if absent, and the plan is then made anew on top of
+    the other's release. Returns None where there is no sample and no release. Raises DatasetError if a shard could not
+    be written.
+    """
+    chosen = select(dataset, state, graph)
+    for _ in range(CONFLICT_TRIES):
+        parent = dataset.newest_release()
+        if parent is None and not chosen.samples:
+            return None
+        plan = plan_shards(chosen.samples, chosen.sizes, parent, dataset.config.pack)
+        if parent is not None and not plan.items and plan.kept == parent.shards:
+            return PackedRelease(parent, (), chosen.refused)
+        execute_items([item for item in plan.items if item.key not in state.artifacts])
+        missing = [item.item_id for item in plan.items if item.key not in state.artifacts]
+        if missing:
+            raise DatasetError(
+                f"{len(missing)} shards were not written (first: {missing[0]}), so there is no new release; "
+                "`mikudance status` names the cause, a rerun goes on from here"
+            )
+        new = tuple(_entry(dataset, item) for item in plan.items)
+        release = Release(
+            number=parent.number + 1 if parent else 1,
+            parent=parent.digest() if parent else "",
+            shards=(*plan.kept, *new),
+        )
+        if dataset.storage.write_if_absent(release.path, release.model_dump_json(indent=1).encode() + b"\n"):
+            _record(dataset, release, new, run_id)
+            return PackedRelease(release, tuple(entry.path for entry in new), chosen.refused)
+    raise DatasetError(f"other writers published {CONFLICT_TRIES} releases meanwhile; run the command again")
+
+
+def _entry(dataset: Dataset, item: WorkItem) -> ShardEntry:
+    return entry_of(dataset.storage.read_table(artifact_path(item.stage, item.key)))
+
+
+def _record(dataset: Dataset, release: Release, new: Sequence[ShardEntry], run_id: str) -> None:
+    rows = [
+        {
+            "path": entry.path,
+            "sha256": entry.sha256,
+            "bytes": entry.bytes,
+            "split": entry.split,
+            "kind": entry.kind,
+            "clip_id": name,
+            "position": position,
+            "release": release.number,
+            "run_id": run_id,
+        }
+        for entry in new
+        for position, name in enumerate(entry.samples)
+    ]
+    dataset.catalog.append("shards", rows)

@@ -1,0 +1,212 @@
+"""One build: ingest sources, run the clip stages, pack shards, publish a release. Wires the parts; decides nothing else."""
+
+import json
+import platform
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from pipeline.dataset import Dataset
+from pipeline.executor.cluster import cluster
+from pipeline.executor.loop import Outcome, StageRun, execute
+from pipeline.executor.worker import ClipJob, IngestJob, ItemDone
+from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
+from pipeline.ingest.clips import clips_of
+from pipeline.ingest.sources import SourceFile
+from pipeline.pack.release import PackedRelease, publish
+from pipeline.pack.shard import PackJob
+from pipeline.planner import Plan, ingest_item, plan_clips, plan_ingest
+from pipeline.progress import ProgressView
+from pipeline.record import Recorder
+from pipeline.sources import register
+from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_state
+from pipeline.version import code_version
+from pipeline.work import WorkItem
+
+
+@dataclass
+class RunOptions:
+    """How one command runs. address: Ray cluster to join (None starts a local one). sources: ids to work on (None: all).
+    retry_failed: quarantined items are tried again. stages: the last stages to run (empty: all, and pack).
+    """
+
+    command: str = "build"
+    address: str | None = None
+    sources: tuple[str, ...] | None = None
+    retry_failed: bool = False
+    stop: Callable[[], bool] = field(default=lambda: False)
+
+
+@dataclass
+class RunSummary:
+    """What a run did. made, reused, failed: items by stage. release: the newest one. left: items not run."""
+
+    made: Counter[str] = field(default_factory=Counter)
+    reused: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    release: PackedRelease | None = None
+    seconds: float = 0.0
+    stage_seconds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing to do."""
+        return not self.made and not self.failed and not self.left
+
+
+class Run:
+    """State shared by the phases of one command."""
+
+    def __init__(self, dataset: Dataset, view: ProgressView, options: RunOptions) -> None:
+        self.dataset = dataset
+        self.view = view
+        self.options = options
+        self.graph = build_graph(dataset.config)
+        self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        self.state: State = read_state(dataset)
+        self.summary = RunSummary()
+        self._started = time.time()
+        self._recorder = Recorder(
+            catalog=dataset.catalog,
+            graph=self.graph,
+            view=view,
+            config=dataset.config.run,
+            run_id=self.run_id,
+            on_done=self._on_done,
+        )
+        self._recorded_start = False
+
+    def build(self, files: Sequence[SourceFile]) -> RunSummary:
+        """Registers files, runs what is missing and publishes a release if anything changed."""
+        changed = register(self.dataset, self.state, files, self.run_id)
+        if changed:
+            self.view.line(f"{changed} new or changed source{'s' if changed > 1 else ''}")
+        try:
+            self._ingest()
+            plan = self._clips()
+            if not self.summary.left and not self.options.stop():
+                self._pack(plan)
+        finally:
+            self._finish()
+        return self.summary
+
+    def plan(self) -> tuple[Plan, Plan]:
+        """What ingest and the clip stages would do now, without doing it."""
+        failed = set() if self.options.retry_failed else self.state.failed
+        items = self._ingest_items()
+        ingest = plan_ingest(items.values(), self.state.artifacts.keys(), failed)
+        keys = {name: item.key for name, item in items.items()}
+        clips = clips_of_sources(self.state, self.dataset, keys, items)
+        return ingest, plan_clips(self.graph, clips, self.state.facts(), self.state.artifacts.keys(), failed)
+
+    def _ingest_items(self) -> dict[str, WorkItem]:
+        wanted = self.options.sources
+        rows = [row for row in self.state.usable_sources() if wanted is None or row["source_id"] in wanted]
+        spec = self.graph["ingest"]
+        return {
+            row["source_id"]: ingest_item(spec, row["source_id"], row["sha256"], self.dataset.resolve_uri(row["uri"]))
+            for row in rows
+        }
+
+    def _ingest(self) -> None:
+        plan, _ = self.plan()
+        self._run_plan(
+            plan, {"ingest": StageRun(partial(_ingest_job, self.graph["ingest"]), self.dataset.config.run.ingest)}
+        )
+
+    def _clips(self) -> Plan:
+        _, plan = self.plan()
+        stages = {
+            name: StageRun(partial(_clip_job, self.graph[name]), self.graph[name].resources) for name in CLIP_STAGES
+        }
+        self._run_plan(plan, stages)
+        return plan
+
+    def _pack(self, plan: Plan) -> None:
+        def execute_items(items: Sequence[WorkItem]) -> None:
+            self._execute(items, {"pack": StageRun(PackJob, self.dataset.config.run.pack)})
+
+        self.summary.release = publish(self.dataset, self.state, self.graph, execute_items, self.run_id)
+
+    def _run_plan(self, plan: Plan, stages: dict[str, StageRun]) -> None:
+        self.summary.reused.update(plan.done)
+        self.summary.quarantined.update(plan.quarantined)
+        self._execute(plan.todo, stages)
+
+    def _execute(self, items: Sequence[WorkItem], stages: dict[str, StageRun]) -> None:
+        if not items:
+            return  # Ray is started for work only
+        if not self._recorded_start:
+            self._record_run("started")
+            self._recorded_start = True
+        config = self.dataset.config.run
+        with cluster(self.options.address, object_store_mb=config.object_store_mb):
+            outcome: Outcome = execute(
+                items, stages, root=self.dataset.root, observer=self._recorder, stop=self.options.stop
+            )
+        self._recorder.flush()
+        self.summary.left += outcome.left
+        self.summary.broken |= outcome.broken
+
+    def _on_done(self, item: WorkItem, outcome: ItemDone) -> None:
+        header = outcome.header
+        self.state.artifacts[item.key] = ArtifactFacts(
+            outcome.bytes, header.status, json.dumps(header.quality, sort_keys=True)
+        )
+        self.state.failed.discard(item.key)
+        if item.stage == "ingest":
+            self._add_clips(item, outcome)
+
+    def _add_clips(self, item: WorkItem, outcome: ItemDone) -> None:
+        source = self.state.sources[item.source_id]
+        table = self.dataset.storage.read_table(outcome.path)
+        clips = clips_of(table, source, self.dataset.config.ingest)
+        rows = [clip_row(clip, item.key, self.run_id) for clip in clips]
+        known = self.state.clips.setdefault(item.key, {})
+        # Clips before the artifact's own row: a run killed between the two ingests again, and loses nothing.
+        self.dataset.catalog.append("clips", [row for row in rows if row["clip_id"] not in known])
+        known.update({row["clip_id"]: row for row in rows})
+
+    def _finish(self) -> None:
+        self._recorder.flush()
+        self.summary.made, self.summary.failed = self._recorder.made, self._recorder.failed
+        self.summary.stage_seconds = self._recorder.seconds
+        self.summary.seconds = time.time() - self._started
+        if self._recorded_start:
+            stopped = self.options.stop() or self.summary.left
+            self._record_run("interrupted" if stopped else "finished")
+            self.dataset.catalog.tidy()
+
+    def _record_run(self, state: str) -> None:
+        self.dataset.catalog.append(
+            "runs",
+            [
+                {
+                    "run_id": self.run_id,
+                    "command": self.options.command,
+                    "state": state,
+                    "config_digest": self.dataset.config_digest(),
+                    "code_version": code_version(),
+                    "host": socket.gethostname(),
+                    "python": platform.python_version(),
+                    "created_s": time.time(),
+                    "seconds": time.time() - self._started,
+                    "counts": json.dumps({"made": self._recorder.made, "failed": self._recorder.failed}),
+                }
+            ],
+        )
+
+
+def _ingest_job(spec: StageSpec, storage: object) -> IngestJob:
+    return IngestJob(spec.build)
+
+
+def _clip_job(spec: StageSpec, storage: object) -> ClipJob:
+    return ClipJob(storage, spec.build)  # type: ignore[arg-type]

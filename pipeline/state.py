@@ -1,0 +1,112 @@
+"""What the catalog knows, read once at the start of a command: sources, clips, artifacts and failures."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.dataset import Dataset
+from pipeline.planner import SourceFacts
+from schemas.clip import Clip
+
+
+@dataclass(frozen=True)
+class ArtifactFacts:
+    """What packing and status need of an artifact."""
+
+    bytes: int
+    status: str
+    quality: str
+
+    def figures(self) -> dict[str, float]:
+        return dict(json.loads(self.quality))
+
+
+@dataclass
+class State:
+    """The catalog in memory. `artifacts` and `failed` are by key, `sources` by id (newest row), `clips` by the
+    ingest artifact that cut them and clip id.
+    """
+
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clips: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    artifacts: dict[str, ArtifactFacts] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def facts(self) -> dict[str, SourceFacts]:
+        return {
+            name: SourceFacts(row["sha256"], row["camera_track_sha256"] or "") for name, row in self.sources.items()
+        }
+
+    def usable_sources(self) -> list[dict[str, Any]]:
+        """Sources that are neither duplicates nor unreadable, in order of id."""
+        return [self.sources[name] for name in sorted(self.sources) if not self.sources[name]["duplicate_of"]]
+
+
+def read_state(dataset: Dataset) -> State:
+    """Reads the catalog. Costs a scan of each table's needed columns."""
+    catalog = dataset.catalog
+    state = State()
+    for row in sorted(catalog.rows("sources"), key=lambda row: row["run_id"]):
+        state.sources[row["source_id"]] = row
+    for row in catalog.rows("clips"):
+        state.clips.setdefault(row["ingest_key"], {})[row["clip_id"]] = row
+    table = catalog.read("artifacts", ["key", "bytes", "status", "quality"])
+    columns = [table.column(name).to_pylist() for name in table.schema.names]
+    state.artifacts = {
+        key: ArtifactFacts(size, status, quality) for key, size, status, quality in zip(*columns, strict=True)
+    }
+    failures = catalog.read("failures", ["key"]).column("key").to_pylist()
+    state.failed = set(failures) - state.artifacts.keys()
+    return state
+
+
+def make_clip(row: Mapping[str, Any], source: Mapping[str, Any], dataset: Dataset) -> Clip:
+    """A clip as the stages see it, with paths that this machine can open."""
+    track = source["camera_track"]
+    return Clip(
+        clip_id=row["clip_id"],
+        source_id=row["source_id"],
+        kind=source["kind"],
+        split=source["split"],
+        first_frame=row["first_frame"],
+        frame_count=row["frame_count"],
+        fps=(row["fps_numerator"], row["fps_denominator"]),
+        start_s=row["start_s"],
+        video=dataset.resolve_uri(source["uri"]),
+        camera_track=dataset.resolve_uri(track) if track else None,
+        camera_track_offset_s=source["camera_track_offset_s"] or 0.0,
+        focal=source["focal"],
+    )
+
+
+def clip_row(clip: Clip, ingest_key: str, run_id: str) -> dict[str, Any]:
+    """A clip as a row of the catalog."""
+    return {
+        "clip_id": clip.clip_id,
+        "source_id": clip.source_id,
+        "kind": clip.kind,
+        "split": clip.split,
+        "first_frame": clip.first_frame,
+        "frame_count": clip.frame_count,
+        "fps_numerator": clip.fps[0],
+        "fps_denominator": clip.fps[1],
+        "start_s": clip.start_s,
+        "ingest_key": ingest_key,
+        "run_id": run_id,
+    }
+
+
+def clips_of_sources(
+    state: State, dataset: Dataset, ingest_keys: Mapping[str, str], sources: Iterable[str]
+) -> list[Clip]:
+    """The clips that the current ingest of these sources cut, in order of clip id.
+
+    ingest_keys: ingest artifact key by source; a clip cut under other settings has another and is left out.
+    """
+    clips = [
+        make_clip(row, state.sources[source], dataset)
+        for source in sources
+        for row in state.clips.get(ingest_keys[source], {}).values()
+    ]
+    return sorted(clips, key=lambda clip: clip.clip_id)

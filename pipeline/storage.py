@@ -1,0 +1,174 @@
+"""Files of a dataset on local disk or an object store, written so that a reader never sees half a file.
+
+One class for both: paths are POSIX paths relative to the dataset's root. Locally a file is written beside its place,
+flushed and renamed; on an object store a put is atomic by itself.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp-"
+
+
+class StorageError(RuntimeError):
+    """A file of the dataset that cannot be read or written; the message names it, the cause and the next step."""
+
+
+class Storage:
+    """A dataset's root: a local folder or a URI such as s3://bucket/prefix (credentials from the environment)."""
+
+    def __init__(self, root: str) -> None:
+        self.local = "://" not in root or root.startswith("file://")
+        root = root.removeprefix("file://")
+        self.root = str(Path(root).resolve()) if self.local else root.rstrip("/")
+        # fsspec remembers listings; other writers make them stale.
+        self._fs: Any = None if self.local else fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0]
+
+    def full(self, path: str) -> str:
+        """The absolute path or URI of a file. Raises StorageError for a path that leaves the root."""
+        parts = PurePosixPath(path).parts
+        if path.startswith("/") or ".." in parts or "\\" in path or "://" in path:
+            raise StorageError(f"{path!r} is not a path inside the dataset {self.root}")
+        return f"{self.root}/{path}"
+
+    def exists(self, path: str) -> bool:
+        return Path(self.full(path)).exists() if self.local else bool(self._fs.exists(self.full(path)))
+
+    def size(self, path: str) -> int:
+        return Path(self.full(path)).stat().st_size if self.local else int(self._fs.size(self.full(path)))
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError where there is none."""
+        if self.local:
+            return Path(self.full(path)).read_bytes()
+        return bytes(self._fs.cat_file(self.full(path)))
+
+    def open(self, path: str) -> Any:
+        """A file for reading in binary mode."""
+        return Path(self.full(path)).open("rb") if self.local else self._fs.open(self.full(path), "rb")
+
+    def write(self, path: str, data: bytes) -> None:
+        """Writes a whole file, replacing what was there; atomic."""
+        if self.local:
+            with self._rename_into(path) as temporary:
+                temporary.write_bytes(data)
+        else:
+            self._fs.pipe_file(self.full(path), data)
+
+    def write_if_absent(self, path: str, data: bytes) -> bool:
+        """Writes a file only if there is none, atomically against other writers. Returns whether it was written."""
+        if not self.local:
+            try:
+                self._fs.pipe_file(self.full(path), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        target = Path(self.full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            _write_flushed(temporary, data)
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def put_file(self, path: str, source: Path) -> None:
+        """Moves (local) or uploads a finished file from a temporary place on local disk."""
+        if self.local:
+            target = Path(self.full(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _flush(source)
+            source.replace(target)
+        else:
+            self._fs.put_file(str(source), self.full(path))
+
+    def remove(self, path: str) -> None:
+        if self.local:
+            Path(self.full(path)).unlink(missing_ok=True)
+        elif self._fs.exists(self.full(path)):
+            self._fs.rm_file(self.full(path))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Relative paths of all files below a folder, sorted; leftovers of killed writers included."""
+        if self.local:
+            base = Path(self.full(prefix))
+            found = (Path(folder) / name for folder, _, names in os.walk(base) for name in names)
+            yield from sorted(path.relative_to(self.root).as_posix() for path in found)
+        else:
+            bare = self._fs._strip_protocol(self.root) + "/"
+            try:
+                yield from sorted(name.removeprefix(bare) for name in self._fs.find(self.full(prefix)))
+            except FileNotFoundError:
+                return
+
+    def scratch(self) -> Path:
+        """A folder on local disk for files under construction; on the dataset's own disk where that is local."""
+        if self.local:
+            folder = Path(self.root) / "tmp"
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        return Path(tempfile.gettempdir())
+
+    def sha256(self, path: str) -> str:
+        """sha256 of a file, read in pieces."""
+        with self.open(path) as file:
+            digest = hashlib.sha256()
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+            return digest.hexdigest()
+
+    def write_table(self, path: str, table: pa.Table) -> tuple[str, int]:
+        """Writes a Parquet file (zstd, no clock inside: equal tables give equal bytes). Returns sha256 and bytes."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
+        data = buffer.getvalue()
+        self.write(path, data)
+        return hashlib.sha256(data).hexdigest(), len(data)
+
+    def read_table(self, path: str) -> pa.Table:
+        """Reads a Parquet file whole. Raises StorageError naming the file where it is absent or damaged."""
+        try:
+            return pq.read_table(io.BytesIO(self.read(path)))
+        except FileNotFoundError as error:
+            raise StorageError(f"{self.full(path)} is missing; `mikudance verify` tells what to do") from error
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StorageError(
+                f"{self.full(path)} is damaged ({error}); `mikudance verify --repair` removes it"
+            ) from error
+
+    @contextlib.contextmanager
+    def _rename_into(self, path: str) -> Iterator[Path]:
+        target = Path(self.full(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _write_flushed(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    # Without it a power cut after the rename can leave an empty file under the final name.
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,74 @@
+"""Work items: one stage applied to one source, clip or shard. Pure data, small enough to travel by the million."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas.clip import Clip
+from schemas.config import BackendConfig, FrozenConfig
+
+KEY_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class SourceWork:
+    """Ingest of one source file: its id and the path or URI that workers read."""
+
+    source_id: str
+    video: str
+
+
+@dataclass(frozen=True)
+class SampleWork:
+    """A clip on its way into a shard: its facts and the key of every artifact that goes in."""
+
+    clip: Clip
+    keys: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ShardWork:
+    """One shard to write: samples in tar order, and the name's stem ("train-character-000003")."""
+
+    stem: str
+    split: str
+    kind: str
+    samples: tuple[SampleWork, ...]
+
+
+@dataclass(frozen=True)
+class WorkItem:
+    """One application of a stage. `key` names the artifact it makes; `inputs` the artifacts it reads, by stage."""
+
+    stage: str
+    key: str
+    item_id: str
+    source_id: str
+    payload: SourceWork | Clip | ShardWork
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+def artifact_path(stage: str, key: str) -> str:
+    """Where an artifact lies in the dataset; two hex digits keep folders small."""
+    return f"artifacts/{stage}/{key[:2]}/{key}.parquet"
+
+
+def digest(*parts: str) -> str:
+    """The hash behind every artifact key. Parts are length-prefixed, so that no two lists of parts collide."""
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+
+def key_params(config: FrozenConfig) -> dict[str, Any]:
+    """The settings of a stage that decide its output: backends contribute their own key parameters."""
+    params: dict[str, Any] = {}
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        if isinstance(value, BackendConfig):
+            params[name] = value.key_params()
+        elif isinstance(value, Path) or name in config.keyless:
+            continue
+        else:
+            params[name] = config.model_dump(mode="json", include={name})[name]
+    return params
