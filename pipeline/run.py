@@ -1,4 +1,4 @@
-"""One build: ingest sources, run the clip stages, pack shards, publish a release. Wires the parts; decides nothing else."""
+"""One build: ingest sources, run the clip stages, pack shards, publish a release. Wires the parts, no more."""
 
 import json
 import platform
@@ -30,8 +30,10 @@ from pipeline.work import WorkItem
 
 @dataclass
 class RunOptions:
-    """How one command runs. address: Ray cluster to join (None starts a local one). sources: ids to work on (None: all).
-    retry_failed: quarantined items are tried again. stages: the last stages to run (empty: all, and pack).
+    """How one command runs.
+
+    address: Ray cluster to join (None starts a local one). sources: ids to work on (None: all). retry_failed:
+    quarantined items are tried again. stop: asked often; once True, the run ends as soon as nothing is in flight.
     """
 
     command: str = "build"
@@ -85,9 +87,9 @@ class Run:
 
     def build(self, files: Sequence[SourceFile]) -> RunSummary:
         """Registers files, runs what is missing and publishes a release if anything changed."""
-        changed = register(self.dataset, self.state, files, self.run_id)
+        changed = register(self.dataset, self.state.sources, files, self.run_id)
         if changed:
-            self.view.line(f"{changed} new or changed source{'s' if changed > 1 else ''}")
+            self.view.line(f"{len(changed)} new or changed sources")
         try:
             self._ingest()
             plan = self._clips()
@@ -103,17 +105,14 @@ class Run:
         items = self._ingest_items()
         ingest = plan_ingest(items.values(), self.state.artifacts.keys(), failed)
         keys = {name: item.key for name, item in items.items()}
-        clips = clips_of_sources(self.state, self.dataset, keys, items)
+        clips = clips_of_sources(self.state, keys, items)
         return ingest, plan_clips(self.graph, clips, self.state.facts(), self.state.artifacts.keys(), failed)
 
     def _ingest_items(self) -> dict[str, WorkItem]:
         wanted = self.options.sources
-        rows = [row for row in self.state.usable_sources() if wanted is None or row["source_id"] in wanted]
+        sources = [s for s in self.state.usable_sources() if wanted is None or s.source_id in wanted]
         spec = self.graph["ingest"]
-        return {
-            row["source_id"]: ingest_item(spec, row["source_id"], row["sha256"], self.dataset.resolve_uri(row["uri"]))
-            for row in rows
-        }
+        return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in sources}
 
     def _ingest(self) -> None:
         plan, _ = self.plan()

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.dataset import Dataset
+from pipeline.ingest.sources import SourceFile
 from pipeline.planner import SourceFacts
+from pipeline.sources import source_of_row
 from schemas.clip import Clip
 
 
@@ -28,19 +30,17 @@ class State:
     ingest artifact that cut them and clip id.
     """
 
-    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, SourceFile] = field(default_factory=dict)
     clips: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     artifacts: dict[str, ArtifactFacts] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
 
     def facts(self) -> dict[str, SourceFacts]:
-        return {
-            name: SourceFacts(row["sha256"], row["camera_track_sha256"] or "") for name, row in self.sources.items()
-        }
+        return {name: SourceFacts(s.sha256, s.camera_track_sha256 or "") for name, s in self.sources.items()}
 
-    def usable_sources(self) -> list[dict[str, Any]]:
-        """Sources that are neither duplicates nor unreadable, in order of id."""
-        return [self.sources[name] for name in sorted(self.sources) if not self.sources[name]["duplicate_of"]]
+    def usable_sources(self) -> list[SourceFile]:
+        """Sources that are used, in order of id."""
+        return [self.sources[name] for name in sorted(self.sources)]
 
 
 def read_state(dataset: Dataset) -> State:
@@ -48,7 +48,7 @@ def read_state(dataset: Dataset) -> State:
     catalog = dataset.catalog
     state = State()
     for row in sorted(catalog.rows("sources"), key=lambda row: row["run_id"]):
-        state.sources[row["source_id"]] = row
+        state.sources[row["source_id"]] = source_of_row(dataset, row)
     for row in catalog.rows("clips"):
         state.clips.setdefault(row["ingest_key"], {})[row["clip_id"]] = row
     table = catalog.read("artifacts", ["key", "bytes", "status", "quality"])
@@ -61,22 +61,21 @@ def read_state(dataset: Dataset) -> State:
     return state
 
 
-def make_clip(row: Mapping[str, Any], source: Mapping[str, Any], dataset: Dataset) -> Clip:
+def make_clip(row: Mapping[str, Any], source: SourceFile) -> Clip:
     """A clip as the stages see it, with paths that this machine can open."""
-    track = source["camera_track"]
     return Clip(
         clip_id=row["clip_id"],
         source_id=row["source_id"],
-        kind=source["kind"],
-        split=source["split"],
+        kind=source.kind,
+        split=source.split,
         first_frame=row["first_frame"],
         frame_count=row["frame_count"],
         fps=(row["fps_numerator"], row["fps_denominator"]),
         start_s=row["start_s"],
-        video=dataset.resolve_uri(source["uri"]),
-        camera_track=dataset.resolve_uri(track) if track else None,
-        camera_track_offset_s=source["camera_track_offset_s"] or 0.0,
-        focal=source["focal"],
+        video=source.path,
+        camera_track=source.camera_track,
+        camera_track_offset_s=source.camera_track_offset_s,
+        focal=source.focal,
     )
 
 
@@ -97,15 +96,13 @@ def clip_row(clip: Clip, ingest_key: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def clips_of_sources(
-    state: State, dataset: Dataset, ingest_keys: Mapping[str, str], sources: Iterable[str]
-) -> list[Clip]:
+def clips_of_sources(state: State, ingest_keys: Mapping[str, str], sources: Iterable[str]) -> list[Clip]:
     """The clips that the current ingest of these sources cut, in order of clip id.
 
     ingest_keys: ingest artifact key by source; a clip cut under other settings has another and is left out.
     """
     clips = [
-        make_clip(row, state.sources[source], dataset)
+        make_clip(row, state.sources[source])
         for source in sources
         for row in state.clips.get(ingest_keys[source], {}).values()
     ]

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import PackConfig
@@ -25,14 +25,16 @@ class PackPlan:
 def plan_shards(
     samples: Iterable[SampleWork],
     sizes: Mapping[str, int],
+    unfinished: Collection[str],
     parent: Release | None,
     config: PackConfig,
 ) -> PackPlan:
     """Shards for exactly these samples.
 
-    sizes: bytes of each clip's artifacts. A shard of the parent stays if all its samples are wanted unchanged; the others
-    are grouped, in order of clip id and apart by split and kind, into new shards, so that the grouping depends on the
-    parent and the set of samples alone.
+    sizes: bytes of each clip's artifacts. unfinished: clips whose artifacts are still to be made. A shard of the parent
+    stays if all its samples are wanted unchanged, or while one of them is unfinished (nothing that was published is
+    lost because a recomputation is half done). The others are grouped, in order of clip id and apart by split and kind,
+    into new shards, so that the grouping depends on the parent and the set of samples alone.
     """
     wanted = {sample.clip.clip_id: sample for sample in samples}
     digests = {name: sample_digest(sample) for name, sample in wanted.items()}
@@ -42,7 +44,8 @@ def plan_shards(
         if match := _STEM.match(entry.path):
             group = match["group"]
             numbers[group] = max(numbers[group], int(match["number"]) + 1)
-        if [digests.get(name) for name in entry.samples] == list(entry.digests):
+        unchanged = [digests.get(name) for name in entry.samples] == list(entry.digests)
+        if unchanged or any(name in unfinished for name in entry.samples):
             kept.append(entry)
     covered = {name for entry in kept for name in entry.samples}
 

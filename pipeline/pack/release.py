@@ -25,7 +25,7 @@ class Selection:
     samples: tuple[SampleWork, ...]
     sizes: Mapping[str, int]
     refused: Mapping[str, tuple[str, ...]]
-    unfinished: tuple[str, ...]
+    unfinished: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,20 @@ def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Se
     """Judges every clip of the dataset under its present configuration. Reads nothing but the catalog's state."""
     facts, prefixes = state.facts(), {name: spec.prefix for name, spec in graph.items()}
     ingest = {
-        row["source_id"]: ingest_item(graph["ingest"], row["source_id"], row["sha256"], "").key
-        for row in state.usable_sources()
+        source.source_id: ingest_item(graph["ingest"], source.source_id, source.sha256, source.path).key
+        for source in state.usable_sources()
     }
-    samples, sizes, refused, unfinished = [], {}, {}, []
+    samples, sizes, refused, unfinished = [], {}, {}, set()
     ruled = {rule.stage for rule in dataset.config.gates.rules}
-    for clip in clips_of_sources(state, dataset, ingest, ingest):
+    for clip in clips_of_sources(state, ingest, ingest):
         keys = clip_keys(graph, clip, facts[clip.source_id], prefixes)
         made = {stage: state.artifacts[keys[stage]] for stage in CLIP_STAGES if keys[stage] in state.artifacts}
         if len(made) < len(CLIP_STAGES):
-            unfinished.append(clip.clip_id)
+            failed = [stage for stage in CLIP_STAGES if keys[stage] in state.failed]
+            if failed:
+                refused[clip.clip_id] = tuple(f"{stage} is in quarantine" for stage in failed)
+            else:
+                unfinished.add(clip.clip_id)
             continue
         status = {stage: artifact.status for stage, artifact in made.items()}
         quality = {stage: made[stage].figures() for stage in ruled if stage in made}
@@ -63,7 +67,7 @@ def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Se
             continue
         samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
         sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
-    return Selection(tuple(samples), sizes, refused, tuple(unfinished))
+    return Selection(tuple(samples), sizes, refused, frozenset(unfinished))
 
 
 def publish(
@@ -84,7 +88,7 @@ def publish(
         parent = dataset.newest_release()
         if parent is None and not chosen.samples:
             return None
-        plan = plan_shards(chosen.samples, chosen.sizes, parent, dataset.config.pack)
+        plan = plan_shards(chosen.samples, chosen.sizes, chosen.unfinished, parent, dataset.config.pack)
         if parent is not None and not plan.items and plan.kept == parent.shards:
             return PackedRelease(parent, (), chosen.refused)
         execute_items([item for item in plan.items if item.key not in state.artifacts])
