@@ -1,0 +1,117 @@
+"""From a batch of pictures to what the network takes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from train.data.batch import TrainBatch, signed, unit
+from train.data.rng import normal, uniform
+from train.model.config import LATENT_CHANNELS, DropoutConfig, EncodingConfig, ModelConfig
+from train.model.encoders import Encoders
+from train.model.motion import camera_guidance
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Guidance of B clips of F frames.
+
+    pictures: `[B, F, 20, h, w]` latents in the order reference, reference pose, body, face, hand (4 channels, the
+    reference alone, in the ablation without MIX). tokens: `[B, tokens, D]`. keep: float `[B]`, 0 hides reference and
+    tokens. motion: `[B, F, C, h, w]` in model units, or None. pose_images: `[B, F, 9, H, W]` in [0, 1], or None.
+    """
+
+    pictures: Tensor
+    tokens: Tensor
+    keep: Tensor
+    motion: Tensor | None
+    pose_images: Tensor | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What dropout left: float `[B]`, 1 kept and 0 hidden."""
+
+    body: Tensor
+    face: Tensor
+    hand: Tensor
+    motion: Tensor
+    reference: Tensor
+
+
+def draw_kept(global_index: Tensor, dropout: DropoutConfig, seed: int) -> Kept:
+    """Dropout of each sample, keyed by its global index."""
+
+    def keep(purpose: str, rate: float) -> Tensor:
+        return (uniform(seed, global_index.cpu(), f"drop_{purpose}") >= rate).float()
+
+    pose = keep("pose", dropout.pose)
+    return Kept(
+        body=pose,
+        face=pose * keep("face", dropout.face),
+        hand=pose * keep("hand", dropout.hand),
+        motion=keep("motion", dropout.motion),
+        reference=keep("unconditional", dropout.unconditional),
+    )
+
+
+def keep_all(count: int) -> Kept:
+    """No dropout, as in validation."""
+    ones = torch.ones(count)
+    return Kept(body=ones, face=ones, hand=ones, motion=ones, reference=ones)
+
+
+class ConditionEncoder:
+    """Encodes batches for a network of one configuration."""
+
+    def __init__(self, *, encoders: Encoders, model: ModelConfig, encoding: EncodingConfig, stage: int) -> None:
+        self.encoders = encoders
+        self.model = model
+        self.encoding = encoding
+        self.stage = stage
+
+    def target(self, batch: TrainBatch, seed: int) -> Tensor:
+        """Latents `[B, F, 4, h, w]` of the target frames, float32."""
+        pictures = signed(batch.target)
+        noise = None
+        if self.encoding.sample_target:
+            frames, (height, width) = pictures.shape[1], (size // 8 for size in pictures.shape[-2:])
+            shape = (frames, LATENT_CHANNELS, height, width)
+            noise = normal(seed, batch.global_index.cpu(), "posterior", shape).to(pictures.device)
+        return self.encoders.latents(pictures, noise).float()
+
+    def conditions(self, batch: TrainBatch, kept: Kept) -> Conditions:
+        """The guidance of a batch, on the batch's device."""
+        device = batch.target.device
+        poses = [
+            pictures * mask.to(device, torch.uint8)[:, None, None, None, None]
+            for pictures, mask in (
+                (batch.pose_body, kept.body),
+                (batch.pose_face, kept.face),
+                (batch.pose_hand, kept.hand),
+            )
+        ]
+        motion = None
+        if self.stage == 2:
+            motion = camera_guidance(batch, self.model)
+            if motion is not None:
+                motion = motion * kept.motion.to(device)[:, None, None, None, None]
+        mixed = self.model.guidance == "mixed"
+        return Conditions(
+            pictures=self.pictures(batch.reference, batch.reference_pose, poses if mixed else []),
+            tokens=self.encoders.tokens(unit(batch.reference)),
+            keep=kept.reference.to(device),
+            motion=motion,
+            pose_images=None if mixed else unit(torch.cat(poses, dim=2)),
+        )
+
+    def pictures(self, reference: Tensor, reference_pose: Tensor, poses: list[Tensor]) -> Tensor:
+        """Mixed latents `[B, F, 4 + 16, h, w]`; poses: body, face, hand uint8 `[B, F, 3, H, W]`, or none of them."""
+        latents = self.encoders.latents(signed(reference))[:, None]
+        if not poses:
+            return latents
+        frames = poses[0].shape[1]
+        drawing = unit if self.encoding.pose_range == "unit" else signed
+        once = torch.cat([latents, self.encoders.latents(drawing(reference_pose))[:, None]], dim=2)
+        driving = [self.encoders.latents(drawing(pictures)) for pictures in poses]
+        return torch.cat([once.expand(-1, frames, -1, -1, -1), *driving], dim=2)

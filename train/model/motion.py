@@ -1,0 +1,61 @@
+"""Camera guidance of a batch: scene motion, or what takes its place in the paper's ablations."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.data.batch import TrainBatch
+from train.model.config import ModelConfig
+
+
+def camera_guidance(batch: TrainBatch, config: ModelConfig) -> Tensor | None:
+    """The guidance map `[B, F, channels, h, w]` in model units, float32, or None for the ablation without it.
+
+    Maps in frame pixels are multiplied by `config.motion_scale`; Plücker rays are taken as they are.
+    """
+    if config.motion == "none":
+        return None
+    if config.motion == "scene_motion":
+        return batch.scene_motion.float() * config.motion_scale
+    if config.motion == "flow":
+        return optical_flow(batch.target, factor=8) * config.motion_scale
+    return plucker_rays(batch)
+
+
+def optical_flow(frames: Tensor, *, factor: int) -> Tensor:
+    """Dense inverse search flow arriving at each frame from the one before it, in pixels.
+
+    frames: uint8 `[B, F, 3, H, W]`; returns `[B, F, 2, H / factor, W / factor]`. Index 0 is zero. Cells hold the mean over their pixels. Computed on the CPU (the
+    ablation "w/ Flow" of table 2; OpenCV's DIS).
+    """
+    import cv2
+
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    batch, count, _, height, width = frames.shape
+    flows = torch.zeros(batch, count, 2, height // factor, width // factor)
+    for b in range(batch):
+        pictures = frames[b].permute(0, 2, 3, 1).cpu().numpy()
+        grey = [cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY) for picture in pictures]
+        for f in range(1, count):
+            flow = torch.from_numpy(search.calc(grey[f - 1], grey[f], None)).permute(2, 0, 1)
+            flows[b, f] = torch.nn.functional.avg_pool2d(flow[None], factor)[0]
+    return flows.to(frames.device)
+
+
+def plucker_rays(batch: TrainBatch) -> Tensor:
+    """Plücker rays (moment o × d, direction d) of every latent cell, `[B, F, 6, h, w]`, float32.
+
+    Cameras are taken relative to the reference's camera, so that the rays do not depend on the world's origin; the cell
+    at row i, column j looks through frame pixel ((j + 0.5)·8 − 0.5, (i + 0.5)·8 − 0.5).
+    """
+    height, width = (size // 8 for size in batch.target.shape[-2:])
+    pose = torch.linalg.inv(batch.reference_cam_to_world)[:, None] @ batch.cam_to_world
+    fx, fy, cx, cy = (value[..., None, None] for value in batch.intrinsics.unbind(-1))
+    like = {"dtype": torch.float64, "device": pose.device}
+    v, u = torch.meshgrid(torch.arange(height, **like), torch.arange(width, **like), indexing="ij")
+    x, y = ((u + 0.5) * 8 - 0.5 - cx) / fx, ((v + 0.5) * 8 - 0.5 - cy) / fy
+    local = torch.stack(torch.broadcast_tensors(x, y, torch.ones_like(x)), dim=2)
+    direction = torch.einsum("bfij,bfjhw->bfihw", pose[..., :3, :3], local)
+    direction = direction / direction.norm(dim=2, keepdim=True)
+    origin = pose[..., :3, 3][..., None, None].expand_as(direction)
+    return torch.cat([torch.linalg.cross(origin, direction, dim=2), direction], dim=2).float()
