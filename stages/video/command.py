@@ -1,0 +1,95 @@
+"""ffmpeg command lines (built with ffmpeg-python) that give frames of a source's constant-rate timeline."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import ffmpeg
+
+from stages.video.ffmpeg import Limits, as_input, find_binary, input_options
+from stages.video.fit import FitPlan
+from stages.video.probe import Probe
+
+Hwaccel = Literal["auto", "none"]
+_SEEK_MARGIN_S = 1.0  # frames before the wanted one that the deinterlacer and reordered streams need
+
+
+def frames_command(
+    path: str | Path,
+    probe: Probe,
+    *,
+    fps: tuple[int, int],
+    start_s: float,
+    first: int,
+    count: int | None,
+    fit: FitPlan,
+    scaler: str,
+    limits: Limits,
+    pix_fmt: str = "bgr24",
+    hwaccel: Hwaccel = "none",
+) -> list[str]:
+    """The command that writes frames `first` to `first + count` (None: to the end) of the timeline as raw pixels.
+
+    Frame n is what is shown at start_s + n / fps. A seek only saves decoding what lies far before: the resampler
+    counts frames from `start_s` in any case, so that the same n is the same frame wherever decoding began.
+    """
+    options: dict[str, Any] = {**input_options(limits), "copyts": None}
+    seek = start_s - probe.container_start_s + first * fps[1] / fps[0] - _SEEK_MARGIN_S
+    if probe.seekable and seek > 0:
+        options |= {"ss": f"{seek:.6f}", "noaccurate_seek": None}
+    if hwaccel == "auto" and cuda_works():
+        options["hwaccel"] = "cuda"
+    video = ffmpeg.input(as_input(path), **options)[str(probe.stream)]
+    if probe.interlaced:
+        video = video.filter("bwdif", mode="send_frame", deint="interlaced")
+    video = video.filter("fps", fps=f"{fps[0]}/{fps[1]}", start_time=f"{start_s:.6f}", round="near")
+    if first or count is not None:
+        bounds: dict[str, int] = {"start_frame": first}
+        if count is not None:
+            bounds["end_frame"] = first + count
+        video = video.filter("trim", **bounds)
+    video = _picture(video, probe, fit, scaler)
+    output = ffmpeg.output(
+        video.filter("format", pix_fmt), "pipe:1", format="rawvideo", fps_mode="passthrough", an=None
+    )
+    return [
+        find_binary(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "verbose",
+        *ffmpeg.get_args(output.global_args()),
+    ]  # fmt: skip
+
+
+def _picture(video: Any, probe: Probe, fit: FitPlan, scaler: str) -> Any:
+    """Crop, scale, tone-map, pad: from the stored picture (rotated by ffmpeg itself) to the output's size."""
+    x, y, width, height = fit.crop
+    video = video.filter("crop", w=width, h=height, x=x, y=y, exact=1)
+    video = video.filter("scale", w=fit.scaled[0], h=fit.scaled[1], flags=scaler).filter("setsar", "1")
+    if probe.transfer != "sdr":
+        # To linear light with 100 cd/m² as white, to BT.709 primaries, then the highlights rolled off (Hable's curve).
+        video = (
+            video.filter("zscale", transfer="linear", npl=100)
+            .filter("format", "gbrpf32le")
+            .filter("zscale", primaries="bt709")
+            .filter("tonemap", tonemap="hable", desat=0)
+            .filter("zscale", transfer="bt709", matrix="bt709", range="tv")
+            .filter("format", "yuv444p")
+        )
+    elif probe.wide_gamut:
+        video = video.filter("zscale", primaries="bt709", matrix="bt709", transfer="bt709")
+    if fit.scaled != fit.size:
+        video = video.filter("pad", w=fit.size[0], h=fit.size[1], x=fit.pad[0], y=fit.pad[1], color="black")
+    return video
+
+
+@lru_cache(maxsize=1)
+def cuda_works() -> bool:
+    """Whether this process can decode on a GPU. ffmpeg exits with an error where it cannot, so it is tried once."""
+    import subprocess
+
+    command = [
+        find_binary(), "-nostdin", "-v", "error", "-init_hw_device", "cuda", "-f", "lavfi", "-i", "nullsrc=size=64x64",
+        "-frames:v", "1", "-f", "null", "-",
+    ]  # fmt: skip
+    try:
+        return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
