@@ -1,0 +1,227 @@
+"""Scene motion: aligned depth and cameras in, the motion of the reference's points out, on the latent grid."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+
+from extractors.geometry.alignment import (
+    NO_INFLUENCE,
+    UNCHANGED,
+    AlignmentConfig,
+    DepthAlignment,
+    align_depth,
+    sample_map,
+)
+from extractors.geometry.published import published_scene_motion
+from extractors.geometry.scene_motion import scene_motion
+from extractors.geometry.trajectory import path_length
+from schemas.artifacts import camera as camera_schema
+from schemas.artifacts import depth as depth_schema
+from schemas.artifacts import frames as frames_schema
+from schemas.artifacts import pose as pose_schema
+from schemas.artifacts.camera import CameraArtifact
+from schemas.artifacts.depth import DepthArtifact
+from schemas.artifacts.frames import FramesArtifact
+from schemas.artifacts.header import Header, finite_quality
+from schemas.artifacts.pose import PoseArtifact
+from schemas.artifacts.scene_motion import STAGE, SceneMotionArtifact
+from schemas.clip import Clip
+from schemas.config import FrozenConfig
+from schemas.ids import frame_step
+from stages.base import Inputs, StageError
+from stages.jpeg import decode_frames
+
+CELL = 8  # frame pixels of a latent cell
+FLOAT16_MAX = 65504.0
+WARP_SIDE = 384  # longer side in pixels of the pictures in the warp check
+
+
+class SceneMotionConfig(FrozenConfig):
+    """How scene motion is made."""
+
+    frame_step: int = Field(3, ge=1, description="Frames between the two cameras of a map; reduced for short clips.")
+    window: int = Field(24, ge=2, description="Frames of a training window, which the step must leave room for.")
+    compat: Literal["paper", "published"] = Field(
+        "paper",
+        description="paper: frame pixels, true cameras. published: the maps of the published code, for its weights.",
+    )
+    alignment: AlignmentConfig = Field(default_factory=AlignmentConfig, description="Depth to camera scale.")
+
+
+class SceneMotionStage:
+    """Status: "static" (the camera rests, motion is exactly 0), "rotation" (depth has no influence), "ok", "unaligned"
+    (the camera moves, but the depth's scale is a guess: `alignment` in the header's extra says which) or "no_camera"
+    (the camera is unsolved: motion 0, nowhere valid). With compat "published", motion is in the published code's unit.
+    """
+
+    name: ClassVar[str] = STAGE
+    version: ClassVar[int] = 1
+
+    def __init__(self, config: SceneMotionConfig) -> None:
+        self.config = config
+
+    def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
+        """From decode, pose, camera and depth. Raises StageError where these do not belong together."""
+        frames = FramesArtifact.from_table(inputs[frames_schema.STAGE])
+        pose = PoseArtifact.from_table(inputs[pose_schema.STAGE])
+        camera = CameraArtifact.from_table(inputs[camera_schema.STAGE])
+        depth = DepthArtifact.from_table(inputs[depth_schema.STAGE])
+        length = len(frames.jpegs)
+        if len(camera.cam_to_world) != length or len(pose.mask) != length or max(depth.references) >= length:
+            raise StageError(
+                f"clip {clip.clip_id}: {length} frames, but {len(camera.cam_to_world)} cameras, {len(pose.mask)} masks "
+                f"and references {depth.references}: make camera, pose and depth of this clip again"
+            )
+        alignment = self._align(clip, frames.size, pose, camera, depth)
+        step = frame_step(length, self.config.frame_step, self.config.window)
+        grid = (frames.size[0] // CELL, frames.size[1] // CELL)
+        aligned = np.stack([resize_map(alignment.apply(d), grid) for d in depth.inverse_depth])
+        stored = np.minimum(aligned, FLOAT16_MAX).astype(np.float16)
+        motion, valid = self._motion(stored, camera, frames.size, step)
+        overflow = np.abs(motion).max(2) > FLOAT16_MAX
+        artifact = SceneMotionArtifact(
+            references=depth.references,
+            frame_step=step,
+            motion=np.clip(motion, -FLOAT16_MAX, FLOAT16_MAX).astype(np.float16),
+            valid=valid & ~overflow,
+            inverse_depth=stored,
+        )
+        status = {"unsolved": "no_camera", "static": "static", "rotation": "rotation"}.get(
+            camera.status, "ok" if alignment.reliable else "unaligned"
+        )
+        quality = self._motion_quality(artifact) | finite_quality(
+            alignment_scale=alignment.scale,
+            alignment_shift=alignment.shift,
+            alignment_points=alignment.points,
+            alignment_inliers=alignment.inliers if alignment.points else None,
+            alignment_residual=alignment.residual,
+            alignment_contrast=alignment.contrast,
+            parallax=_parallax(camera, aligned, pose.mask[list(depth.references)]),
+            depth_filled_share=depth.filled.mean(),
+            depth_infinite_share=(aligned == 0).mean(),
+            overflow_share=overflow.mean(),
+        )
+        if status not in ("static", "no_camera") and self.config.compat == "paper":
+            quality |= warp_check(frames, pose.mask, camera, depth, alignment, step)
+        extra = {"compat": self.config.compat, "alignment": alignment.status}
+        return artifact.to_table(Header(STAGE, clip.clip_id, status, quality, extra))
+
+    def _align(
+        self, clip: Clip, size: tuple[int, int], pose: PoseArtifact, camera: CameraArtifact, depth: DepthArtifact
+    ) -> DepthAlignment:
+        if camera.status != "moving":
+            return NO_INFLUENCE
+        if depth.kind == "camera" or (depth.kind == "metric" and camera.metric):
+            return UNCHANGED
+        network, points, background = [], [], []
+        for number, frame in enumerate(depth.references):
+            sparse = camera.sparse[frame]
+            # A mask cell that touches the character is left out whole: the depth there is a mixture of both.
+            covered = cv2.dilate(pose.mask[frame].astype(np.float32), np.ones((3, 3)))
+            filled = depth.filled[number].astype(np.float32)
+            free = (sample_map(covered, sparse.xy, size) < 0.01) & (sample_map(filled, sparse.xy, size) < 0.01)
+            network.append(sample_map(depth.inverse_depth[number], sparse.xy, size)[free])
+            points.append(sparse.inverse_depth[free])
+            background.append(float(np.median(depth.inverse_depth[number])))
+        return align_depth(
+            np.concatenate(network),
+            np.concatenate(points),
+            kind=depth.kind,
+            path=path_length(camera.cam_to_world),
+            median=float(np.median(background)),
+            config=self.config.alignment,
+            seed=clip.seed("alignment"),
+        )
+
+    def _motion(
+        self, inverse_depth: np.ndarray, camera: CameraArtifact, size: tuple[int, int], step: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Float32 [R, L, 2, h, w] and bool [R, L, h, w], from the depth as it is stored (float16), so that a trainer
+        that computes a map again from the sample gets the same one.
+        """
+        shape = (len(inverse_depth), len(camera.cam_to_world), *inverse_depth.shape[1:])
+        if camera.status == "unsolved":
+            return np.zeros((*shape[:2], 2, *shape[2:]), np.float32), np.zeros(shape, bool)
+        depth, cams = torch.tensor(inverse_depth), torch.tensor(camera.cam_to_world)
+        if self.config.compat == "published":
+            return published_scene_motion(depth.float(), cams, step).numpy(), np.ones(shape, bool)
+        motion, valid = scene_motion(depth, cams, torch.tensor(camera.intrinsics), size, step)
+        return motion.numpy(), valid.numpy()
+
+    def _motion_quality(self, artifact: SceneMotionArtifact) -> dict[str, float]:
+        later = slice(min(artifact.frame_step, artifact.motion.shape[1] - 1), None)
+        valid = artifact.valid[:, later]
+        length = np.linalg.norm(artifact.motion[:, later].astype(np.float32), axis=2)[valid]
+        median, high = np.percentile(length, [50, 95]) if length.size else (0.0, 0.0)
+        if self.config.compat == "published":
+            return finite_quality(valid_share=valid.mean(), motion_median_published=median, motion_p95_published=high)
+        return finite_quality(
+            valid_share=valid.mean(),
+            motion_median_px=median,
+            motion_p95_px=high,
+            motion_median_cells=median / CELL,
+            motion_p95_cells=high / CELL,
+        )
+
+
+def resize_map(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """A map [h, w] of the whole frame on another grid (w, h): averaged over the area where the new cells are larger,
+    bilinear between centres where they are smaller. Both keep cell i's centre at (i + 0.5)·W/w − 0.5.
+    """
+    shrinks = grid[0] <= values.shape[1] and grid[1] <= values.shape[0]
+    return cv2.resize(np.float32(values), grid, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def warp_check(
+    frames: FramesArtifact,
+    mask: np.ndarray,
+    camera: CameraArtifact,
+    depth: DepthArtifact,
+    alignment: DepthAlignment,
+    step: int,
+) -> dict[str, float]:
+    """Whether the motion is physical: the frame `step` away from each reference, pulled back by the reference's own
+    map, must look like the reference wherever the static background shows in both.
+
+    Returns warp_error and, without the warp, still_error: mean absolute grey difference, 0–255, over all references;
+    nothing where no background is left to compare.
+    """
+    warped, still = [], []
+    for number, first in enumerate(depth.references):
+        second = first + step if first + step < len(frames.jpegs) else first - step
+        if second < 0:
+            continue
+        chosen = replace(frames, jpegs=(frames.jpegs[first], frames.jpegs[second]))
+        pictures = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in decode_frames(chosen, WARP_SIDE)]
+        h, w = pictures[0].shape
+        near = torch.from_numpy(resize_map(alignment.apply(depth.inverse_depth[number]), (w, h)))[None]
+        pair = [first, second]
+        cams, lenses = torch.from_numpy(camera.cam_to_world[pair]), torch.from_numpy(camera.intrinsics[pair])
+        motion, valid = scene_motion(near, cams, lenses, frames.size)
+        scale = np.array([w / frames.size[0], h / frames.size[1]])[:, None, None]
+        at = np.stack(np.meshgrid(np.arange(w), np.arange(h))) + motion[0, 1].numpy() * scale
+        columns, rows = at.clip(-1e4, 1e4).astype(np.float32)
+        here, there = (cv2.resize(mask[i].astype(np.float32), (w, h)) for i in pair)
+        there = np.maximum(there, cv2.remap(there, columns, rows, cv2.INTER_LINEAR))
+        compare = valid[0, 1].numpy() & (np.maximum(here, there) < 0.01)
+        if compare.any():
+            back = cv2.remap(pictures[1], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            warped.append(float(np.abs(back - pictures[0])[compare].mean()))
+            still.append(float(np.abs(pictures[1] - pictures[0])[compare].mean()))
+    return finite_quality(warp_error=float(np.mean(warped)), still_error=float(np.mean(still))) if warped else {}
+
+
+def _parallax(camera: CameraArtifact, aligned: np.ndarray, masks: np.ndarray) -> float | None:
+    """How far the camera goes, over the background's median distance; None where that is not known."""
+    if camera.status != "moving":
+        return 0.0 if camera.status != "unsolved" else None
+    centres = camera.cam_to_world[:, :3, 3]
+    grid = (aligned.shape[2], aligned.shape[1])
+    background = np.stack([cv2.resize(m.astype(np.float32), grid) < 0.01 for m in masks])
+    values = aligned[background] if background.any() else aligned
+    return float(np.linalg.norm(centres - centres[0], axis=1).max() * np.median(values))
