@@ -13,7 +13,7 @@ from functools import partial
 from pipeline.dataset import Dataset
 from pipeline.executor.cluster import cluster
 from pipeline.executor.loop import Outcome, StageRun, execute
-from pipeline.executor.worker import ClipJob, IngestJob, ItemDone
+from pipeline.executor.worker import ClipJob, IngestJob, ItemDone, ItemFailed
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
 from pipeline.ingest.clips import clips_of
 from pipeline.ingest.sources import SourceFile
@@ -22,7 +22,7 @@ from pipeline.pack.shard import PackJob
 from pipeline.planner import Plan, ingest_item, plan_clips, plan_ingest
 from pipeline.progress import ProgressView
 from pipeline.record import Recorder
-from pipeline.sources import register
+from pipeline.sources import Registration, register
 from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_state
 from pipeline.version import code_version
 from pipeline.work import WorkItem
@@ -32,13 +32,12 @@ from pipeline.work import WorkItem
 class RunOptions:
     """How one command runs.
 
-    address: Ray cluster to join (None starts a local one). sources: ids to work on (None: all). retry_failed:
-    quarantined items are tried again. stop: asked often; once True, the run ends as soon as nothing is in flight.
+    address: Ray cluster to join (None starts a local one). retry_failed: quarantined items are tried again. stop:
+    asked often; once True, the run ends as soon as nothing is in flight.
     """
 
     command: str = "build"
     address: str | None = None
-    sources: tuple[str, ...] | None = None
     retry_failed: bool = False
     stop: Callable[[], bool] = field(default=lambda: False)
 
@@ -84,12 +83,17 @@ class Run:
             on_done=self._on_done,
         )
         self._recorded_start = False
+        self._only: frozenset[str] | None = None
 
-    def build(self, files: Sequence[SourceFile]) -> RunSummary:
-        """Registers files, runs what is missing and publishes a release if anything changed."""
-        changed = register(self.dataset, self.state.sources, files, self.run_id)
-        if changed:
-            self.view.line(f"{len(changed)} new or changed sources")
+    def build(self, files: Sequence[SourceFile], *, only_given: bool = False) -> RunSummary:
+        """Registers files, runs what is missing and publishes a release if anything changed.
+
+        only_given: work on these files alone; the dataset's other sources stay as they are.
+        """
+        registered = register(self.dataset, self.state.sources, files, self.run_id)
+        self._report(registered)
+        if only_given:
+            self._only = frozenset(registered.source_ids)
         try:
             self._ingest()
             plan = self._clips()
@@ -98,6 +102,18 @@ class Run:
         finally:
             self._finish()
         return self.summary
+
+    def _report(self, registered: Registration) -> None:
+        if registered.changed:
+            self.view.line(f"{len(registered.changed)} new or changed sources")
+        for file, used in registered.duplicates:
+            self.view.line(f"{file.uri} has the same content as {used}, which is used instead")
+        for file in registered.unreadable:
+            item = ingest_item(
+                self.graph["ingest"], file.source_id, f"{file.path}|{file.bytes}|{file.mtime_ns}", file.path
+            )
+            if item.key not in self.state.failed:
+                self._recorder.quarantined(item, ItemFailed("unreadable", str(file.error)), 1)
 
     def plan(self) -> tuple[Plan, Plan]:
         """What ingest and the clip stages would do now, without doing it."""
@@ -109,8 +125,7 @@ class Run:
         return ingest, plan_clips(self.graph, clips, self.state.facts(), self.state.artifacts.keys(), failed)
 
     def _ingest_items(self) -> dict[str, WorkItem]:
-        wanted = self.options.sources
-        sources = [s for s in self.state.usable_sources() if wanted is None or s.source_id in wanted]
+        sources = [s for s in self.state.usable_sources() if self._only is None or s.source_id in self._only]
         spec = self.graph["ingest"]
         return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in sources}
 

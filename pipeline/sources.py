@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import Dataset
@@ -59,18 +61,36 @@ def known_files(sources: Mapping[str, SourceFile]) -> dict[str, KnownFile]:
     return {s.path: KnownFile(s.bytes, s.mtime_ns, s.sha256) for s in sources.values()}
 
 
-def register(
-    dataset: Dataset, known: dict[str, SourceFile], files: Sequence[SourceFile], run_id: str
-) -> list[SourceFile]:
-    """Writes new and changed sources into the catalog and into `known`; returns them. Duplicates are left out."""
-    changed = []
+@dataclass(frozen=True)
+class Registration:
+    """What became of the files of a command. changed: sources written to the catalog; duplicates: (file, the path used
+    instead); unreadable: files with an error.
+    """
+
+    changed: tuple[SourceFile, ...]
+    duplicates: tuple[tuple[SourceFile, str], ...]
+    unreadable: tuple[SourceFile, ...]
+    source_ids: tuple[str, ...]
+
+
+def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[SourceFile], run_id: str) -> Registration:
+    """Writes new and changed sources into the catalog and into `known`. Equal content is used once."""
+    rows: list[dict[str, Any]] = []
+    duplicates, unreadable, ids = [], [], []
     for file in files:
-        if file.error or file.duplicate_of:
+        if file.error:
+            unreadable.append(file)
+            continue
+        ids.append(file.source_id)
+        before = known.get(file.source_id)
+        if before is not None and before.path != file.path and (file.duplicate_of or Path(before.path).exists()):
+            duplicates.append((file, before.path))
             continue
         row = row_of_source(dataset, file, run_id)
-        before = known.get(file.source_id)
         if before is None or row_of_source(dataset, before, run_id) != row:
-            changed.append(row)
+            rows.append(row)
             known[file.source_id] = source_of_row(dataset, row)
-    dataset.catalog.append("sources", changed)
-    return [known[row["source_id"]] for row in changed]
+    dataset.catalog.append("sources", rows)
+    return Registration(
+        tuple(known[row["source_id"]] for row in rows), tuple(duplicates), tuple(unreadable), tuple(dict.fromkeys(ids))
+    )

@@ -1,0 +1,35 @@
+"""Wires the commands into `mikudance` and turns errors into messages and exit codes."""
+
+import typer
+
+from pipeline.cli import build as build_commands
+from pipeline.cli.common import EXIT_CODES, Exit, errors
+
+app = typer.Typer(
+    name="mikudance",
+    help="Turns videos into audited training shards for MikuDance, and trains, animates and evaluates with them.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(build_commands.build)
+app.command()(build_commands.add)
+app.command()(build_commands.retry)
+
+
+def main() -> None:
+    """The entry point: known errors become one clear message and exit code 1."""
+    from pipeline.config_file import ConfigError
+    from pipeline.dataset import DatasetError
+    from pipeline.executor.loop import ExecutorError
+    from pipeline.ingest.manifest import SourceError
+    from pipeline.presets import PresetError
+    from pipeline.storage import StorageError
+
+    known = (ConfigError, DatasetError, ExecutorError, PresetError, SourceError, StorageError, FileNotFoundError)
+    try:
+        app()
+    except (*known, PermissionError, ConnectionError, OSError) as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        raise SystemExit(Exit.ERROR) from error
