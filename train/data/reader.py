@@ -52,7 +52,7 @@ class Reader:
         do not divide the global batch.
         """
         state.check(self.start())
-        chunks = _RankSampler(self.order, self.global_batch, state.consumed, rank, world, micro_batch)
+        chunks = RankSampler(self.order, self.global_batch, state.consumed, rank, world, micro_batch)
         workers = self.config.workers
         loader = DataLoader(
             self._samples,
@@ -75,7 +75,7 @@ class Reader:
         return self._samples[[self.order.samples(i, i + 1)[0] for i in global_indices]]
 
 
-class _RankSampler(Sampler[list[SampleRef]]):
+class RankSampler(Sampler[list[SampleRef]]):
     """Lists of samples, one a micro batch of one rank. Rank r takes the r-th equal part of every global batch."""
 
     def __init__(
