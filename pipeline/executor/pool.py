@@ -180,7 +180,7 @@ def _death(error: Exception) -> ItemFailed:
     detail = next(
         (line for line in lines if "exit" in line.lower() or "signal" in line.lower()), lines[0] if lines else ""
     )
-    if "memory pressure" in str(error) or "OOM" in str(error):
+    if "running low on memory" in str(error):  # Ray's memory monitor; its advice on other deaths names memory too
         return ItemFailed("out_of_memory", f"the worker was ended for using too much memory: {detail}"[:2000])
     return ItemFailed("killed", f"the worker process died while it held this item: {detail}"[:2000], str(error)[-8000:])
 

@@ -1,0 +1,116 @@
+"""The executor on a real Ray cluster: bad items are isolated, everything else is made."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from pipeline.executor.loop import ExecutorError, StageRun, execute
+from pipeline.executor.worker import ItemDone, ItemFailed
+from pipeline.storage import Storage
+from pipeline.work import WorkItem
+from schemas.config import Resources
+from tests.pipeline.executor.jobs import BrokenJob, EchoJob, chain
+
+pytestmark = pytest.mark.ray
+STAGES = ("first", "second")
+
+
+class Record:
+    def __init__(self) -> None:
+        self.made: Counter[str] = Counter()
+        self.failures: dict[str, tuple[str, str, int]] = {}
+        self.retries: Counter[str] = Counter()
+
+    def started(self, totals: object) -> None:
+        self.totals = totals
+
+    def done(self, item: WorkItem, outcome: ItemDone) -> None:
+        self.made[f"{item.stage} {item.item_id}"] += 1
+
+    def retried(self, item: WorkItem, failure: ItemFailed, attempt: int) -> None:
+        self.retries[item.item_id] += 1
+
+    def quarantined(self, item: WorkItem, failure: ItemFailed, attempts: int) -> None:
+        self.failures[item.item_id] = (failure.cause, failure.error, attempts)
+
+    def tick(self) -> None:
+        pass
+
+
+def runs(resources: Resources) -> dict[str, StageRun]:
+    return {name: StageRun(EchoJob, resources) for name in STAGES}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_bad_items_are_quarantined_and_all_others_finish(tmp_path: Path) -> None:
+    names = ["a", "b", "raise-1", "die-1", "hang-1", "c", "d", "e"]
+    items = [item for name in names for item in chain(name, STAGES)]
+    record = Record()
+    resources = Resources(cpus=0.5, timeout_s=3, attempts=2)
+    outcome = execute(items, runs(resources), root=str(tmp_path), observer=record, stop=lambda: False)
+    good = {f"{stage} {name}" for stage in STAGES for name in "abcde"}
+    assert set(record.made) == good
+    assert set(record.made.values()) == {1}
+    assert {name: cause for name, (cause, _, _) in record.failures.items()} == {
+        "raise-1": "raised",
+        "die-1": "killed",
+        "hang-1": "timeout",
+    }
+    assert all(attempts == 2 for _, _, attempts in record.failures.values())
+    assert record.retries == {"raise-1": 1, "die-1": 1, "hang-1": 1}  # neighbours are never blamed
+    assert "cannot do raise-1" in record.failures["raise-1"][1]
+    assert "run.first.timeout_s" in record.failures["hang-1"][1]
+    assert (outcome.done, outcome.quarantined, outcome.left) == (10, 3, 0)
+    made = [path for path in Storage(str(tmp_path)).list("artifacts") if path.endswith(".parquet")]
+    assert len(made) == 10
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_more_one_cpu_stages_than_cpus_do_not_deadlock(tmp_path: Path) -> None:
+    stages = tuple(f"s{number}" for number in range(8))
+    items = [item for name in ("x", "y", "z") for item in chain(name, stages)]
+    record = Record()
+    runs = {name: StageRun(EchoJob, Resources(cpus=1)) for name in stages}
+    outcome = execute(items, runs, root=str(tmp_path), observer=record, stop=lambda: False)
+    assert outcome.done == 24
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_stage_that_does_not_load_leaves_its_items_and_others_finish(tmp_path: Path) -> None:
+    items = [item for name in ("x", "y") for item in chain(name, STAGES)]
+    record = Record()
+    runs = {"first": StageRun(EchoJob, Resources(cpus=0.5)), "second": StageRun(BrokenJob, Resources(cpus=0.5))}
+    outcome = execute(items, runs, root=str(tmp_path), observer=record, stop=lambda: False)
+    assert outcome.done == 2
+    assert outcome.quarantined == 0
+    assert outcome.left == 2
+    assert "the model file is damaged" in outcome.broken["second"]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_stage_that_fits_no_node_is_refused_at_the_start(tmp_path: Path) -> None:
+    record = Record()
+    runs = {"first": StageRun(EchoJob, Resources(cpus=64))}
+    with pytest.raises(ExecutorError, match=r"run\.first\.cpus"):
+        execute(chain("x", ("first",)), runs, root=str(tmp_path), observer=record, stop=lambda: False)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_artifacts_of_a_killed_run_are_taken_over(tmp_path: Path) -> None:
+    items = chain("a", STAGES)
+    run = runs(Resources(cpus=0.5))
+    execute(items, run, root=str(tmp_path), observer=Record(), stop=lambda: False)
+    storage = Storage(str(tmp_path))
+    before = {path: Path(storage.full(path)).stat().st_mtime_ns for path in storage.list("artifacts")}
+    outcome = execute(items, run, root=str(tmp_path), observer=Record(), stop=lambda: False)
+    assert outcome.done == 2
+    assert before == {path: Path(storage.full(path)).stat().st_mtime_ns for path in storage.list("artifacts")}
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_stop_hands_out_nothing_more(tmp_path: Path) -> None:
+    items = [item for name in ("a", "b", "c") for item in chain(name, STAGES)]
+    outcome = execute(items, runs(Resources(cpus=0.5)), root=str(tmp_path), observer=Record(), stop=lambda: True)
+    assert outcome.done == 0
+    assert outcome.left == 3  # the ready ones; the others wait for them
