@@ -137,7 +137,7 @@ class IngestStage:
         declared = max(found.declared_frames, found.packets)
         if count == 0:
             raise VideoError(
-                f"0 frames decoded although the header says {declared}: the file is truncated or encrypted{complaint}"
+                f"0 frames decoded although {declared} are declared: the file is truncated or encrypted{complaint}"
             )
         if report.decoded < self.config.min_decoded * declared:
             raise VideoError(

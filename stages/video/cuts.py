@@ -2,18 +2,19 @@
 
 A cut is told from fast motion by three tests that must all pass:
 
-| test | rules out |
+| test | what it rules out |
 | --- | --- |
-| the picture still differs after optical flow has moved it into place | pans, dolly moves, dancing |
-| that difference stands out among the frames around it | whip pans, low frame rates, drawing on twos or threes |
-| frames before and after the place stay different for some frames | flashes, single broken frames |
+| frames still differ after optical flow has moved one onto the other | pans, dolly moves |
+| that difference stands out among those of the frames around | whip pans, low frame rates, drawing on twos or threes |
+| frames across the place differ more than frames on one side of it | fast dancing, flashes, broken frames |
 
 The common detectors threshold the plain difference of neighbouring frames, which MMD footage defeats both ways: a fast
-dance before a textured stage differs more from frame to frame than many a cut.
+dance before a textured stage differs more from frame to frame than many a cut between two views of it. A run of black
+frames (a fade out and in) ends a shot as well. Dissolves from one picture into another are not found.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,6 +25,9 @@ from schemas.config import FrozenConfig
 
 SIZE = 128
 """Width and height of the frames that are compared; the aspect ratio does not matter to the tests."""
+_SIDE = 4  # frames compared on each side of a place: one more than the longest flash
+_LAG = 2  # frames apart on one side that the difference across a place must exceed
+_BLACK = 24  # 99 of 100 pixels of a black frame are below this luma (0-255); video black is 16
 
 
 class CutConfig(FrozenConfig):
@@ -33,9 +37,11 @@ class CutConfig(FrozenConfig):
     min_difference: float = Field(
         6.0, ge=0, description="Mean difference (0-255) that must remain after motion compensation."
     )
-    min_ratio: float = Field(2.2, ge=1, description="How far the difference must stand out among those around it.")
-    neighbours: int = Field(7, ge=2, description="Frames on each side that a difference is compared with.")
-    flash_frames: int = Field(4, ge=1, description="Longest disturbance, frames, after which the shot goes on.")
+    min_ratio: float = Field(1.6, ge=1, description="How far the difference must stand out among those around it.")
+    min_contrast: float = Field(
+        1.25, ge=0, description="Least difference across a cut over the greatest between frames on one side of it."
+    )
+    neighbours: int = Field(7, ge=4, description="Frames on each side that a difference is compared with.")
     repeat_difference: float = Field(
         1.0, ge=0, description="Largest block difference (0-255) between a frame and its repetition."
     )
@@ -45,83 +51,78 @@ class CutConfig(FrozenConfig):
 class CutResult:
     """Frames counted, the first frames of all shots after the first with their scores, and which frames repeat.
 
-    repeated: bool [frames]. residual: float32 [frames], the motion-compensated difference to the frame before (0–255).
+    scores: by cut, its difference over those around it; 0 where black frames begin or end. repeated: bool [frames].
     """
 
     count: int
     cuts: tuple[int, ...]
     scores: tuple[float, ...]
     repeated: np.ndarray
-    residual: np.ndarray
 
 
 def detect(frames: Iterator[np.ndarray], config: CutConfig) -> CutResult:
     """Cuts in a stream of frames uint8 [SIZE, SIZE, 3] (BGR). A few pictures are held at a time."""
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    recent: deque[np.ndarray] = deque(maxlen=config.neighbours + _SIDE + 1)
     residuals: list[float] = []
-    persists: list[float] = []
     repeated: list[bool] = []
-    recent: deque[np.ndarray] = deque(maxlen=2 * config.flash_frames + 1)
+    black: list[bool] = []
+    found: dict[int, float] = {}
+
+    def judge(place: int) -> None:
+        ratio = standing_out(residuals, place, config.neighbours)
+        # At the ends of a source one side is too short to tell what its motion is like.
+        edge = min(place, len(residuals) - place) <= _LAG
+        if residuals[place] >= config.min_difference and ratio >= config.min_ratio * (2 if edge else 1):
+            index = place - (len(residuals) - len(recent))
+            held = list(recent)
+            if _breaks(held[max(0, index - _SIDE) : index], held[index : index + _SIDE], config, flow):
+                found[place] = ratio
+
     for frame in frames:
         before = recent[-1] if recent else None
         recent.append(frame)
-        if before is None:
+        black.append(is_black(frame))
+        repeated.append(before is not None and is_repeat(before, frame, config.repeat_difference))
+        if before is None or repeated[-1]:
             residuals.append(0.0)
-            repeated.append(False)
-            persists.append(0.0)
-            continue
-        repeated.append(is_repeat(before, frame, config.repeat_difference))
-        residuals.append(0.0 if repeated[-1] else compensated_difference(before, frame, flow))
-        persists.append(float("inf"))
-        _settle(residuals, persists, recent, config, flow, late=config.flash_frames)
-    for late in range(config.flash_frames - 1, 0, -1):
-        _settle(residuals, persists, recent, config, flow, late=late)
-    residual = np.asarray(residuals, np.float32)
-    ratios = standing_out(residual, config.neighbours)
-    chosen = [
-        n
-        for n in range(1, len(residual))
-        if config.enabled
-        and residual[n] >= config.min_difference
-        and ratios[n] >= config.min_ratio
-        and persists[n] >= config.min_difference
-    ]
+        else:
+            residuals.append(compensated_difference(before, frame, flow))
+        if len(residuals) > config.neighbours + 1:
+            judge(len(residuals) - 1 - config.neighbours)
+    for place in range(max(1, len(residuals) - config.neighbours), len(residuals)):
+        judge(place)
+    for place in range(1, len(black)):
+        if black[place] != black[place - 1]:
+            found.setdefault(place, 0.0)
+    chosen = sorted(found) if config.enabled else []
     return CutResult(
-        count=len(residual),
+        count=len(residuals),
         cuts=tuple(chosen),
-        scores=tuple(float(min(ratios[n], 999.0)) for n in chosen),
+        scores=tuple(found[place] for place in chosen),
         repeated=np.asarray(repeated, bool),
-        residual=residual,
     )
 
 
-def _settle(
-    residuals: list[float],
-    persists: list[float],
-    recent: "deque[np.ndarray]",
-    config: CutConfig,
-    flow: "cv2.DISOpticalFlow",
-    *,
-    late: int,
-) -> None:
-    """Judge the place `late` frames back, whose frames after it are now known: the least difference across it."""
-    place = len(residuals) - late
-    if place < 1 or residuals[place] < config.min_difference:
-        return
-    held = list(recent)
-    after = held[-late:]
-    before = held[:-late][-config.flash_frames :]
-    persists[place] = min(compensated_difference(b, a, flow) for b in before for a in after)
+def standing_out(residuals: Sequence[float], place: int, neighbours: int) -> float:
+    """A difference over the second largest of those around it (the largest may be another cut)."""
+    around = sorted(
+        [*residuals[max(1, place - neighbours) : place], *residuals[place + 1 : place + 1 + neighbours]], reverse=True
+    )
+    return residuals[place] / max(around[1] if len(around) > 1 else 0.0, 1.0)
 
 
-def standing_out(residual: np.ndarray, neighbours: int) -> np.ndarray:
-    """Each difference over the second largest of its neighbours' (the largest may be another cut). float [N]."""
-    ratios = np.zeros(len(residual))
-    for n in range(1, len(residual)):
-        around = np.concatenate([residual[max(1, n - neighbours) : n], residual[n + 1 : n + 1 + neighbours]])
-        usual = float(np.sort(around)[-2]) if len(around) > 1 else 0.0
-        ratios[n] = residual[n] / max(usual, 1.0)
-    return ratios
+def _breaks(
+    before: Sequence[np.ndarray], after: Sequence[np.ndarray], config: CutConfig, flow: "cv2.DISOpticalFlow"
+) -> bool:
+    """Whether every frame before differs from every frame after, and more than frames on one side do."""
+    inside = [
+        compensated_difference(side[i], side[i + _LAG], flow)
+        for side, i in ((before, len(before) - 1 - _LAG), (after, 0))
+        if len(side) > _LAG
+    ]
+    least = max(config.min_difference, config.min_contrast * max(inside, default=0.0))
+    return all(compensated_difference(b, a, flow) >= least for b in before for a in after)
 
 
 def compensated_difference(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlow") -> float:
@@ -138,6 +139,10 @@ def is_repeat(before: np.ndarray, after: np.ndarray, threshold: float) -> bool:
     """Whether a frame shows what the one before shows: no block of 1/16 of the width differs on average by more than
     `threshold` (0–255), which lossy coding of a held picture stays below.
     """
-    difference = cv2.absdiff(before, after)
-    blocks = cv2.resize(difference, (16, 16), interpolation=cv2.INTER_AREA)
+    blocks = cv2.resize(cv2.absdiff(before, after), (16, 16), interpolation=cv2.INTER_AREA)
     return bool(blocks.max() <= threshold)
+
+
+def is_black(frame: np.ndarray) -> bool:
+    """Whether a frame is black but for a few pixels."""
+    return bool(np.percentile(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), 99) < _BLACK)

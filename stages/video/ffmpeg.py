@@ -24,7 +24,7 @@ DEMUXERS = (
 NEEDED_FILTERS = frozenset({"bwdif", "fps", "scale", "tonemap", "zscale"})
 _SUMMARY = re.compile(r"\(video\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors")
 _RESAMPLED = re.compile(r"fps_\d+ @ .*?\] (\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames dup")
-_COMPLAINT = re.compile(r"(?!.*decode errors)(rror|nvalid|orrupt|missing|not found|ermission)")
+_COMPLAINT = re.compile(r"(rror|nvalid|orrupt|missing|not found|ermission)")
 _NOISE = re.compile(r"^\[[^\]]*\]\s*")
 
 
@@ -237,5 +237,6 @@ def _fill(report: RunReport, errors: object) -> None:
         report.dropped, report.repeated = int(match.group(3)), int(match.group(4))
     for line in head.decode(errors="replace").splitlines():
         text = _NOISE.sub("", line.strip())
-        if len(report.messages) < 10 and text not in report.messages and _COMPLAINT.search(text):
+        wanted = _COMPLAINT.search(text) and "decode errors" not in text
+        if wanted and text not in report.messages and len(report.messages) < 10:
             report.messages.append(text)
