@@ -55,6 +55,15 @@ class Catalog:
             return 0
         return DeltaTable(self.uri(table), storage_options=self._options or None).version() + 1
 
+    def forget(self, table: str, column: str, values: Sequence[str]) -> None:
+        """Deletes rows whose `column` is one of `values` (hex digests or ids of ours: nothing to escape)."""
+        if not values or not self.exists(table):
+            return
+        if any(not value.replace("_", "").isalnum() for value in values):
+            raise ValueError("values to forget must be plain ids")
+        names = ", ".join(f"'{value}'" for value in values)
+        DeltaTable(self.uri(table), storage_options=self._options or None).delete(f"{column} IN ({names})")
+
     def tidy(self, tables: Iterable[str] = tuple(TABLES)) -> None:
         """Merges small files of tables that have gathered many of them."""
         for table in tables:

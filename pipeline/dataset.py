@@ -77,16 +77,19 @@ class Dataset:
         return os.path.normpath(str(Path(self.root) / uri))
 
     def newest_release(self) -> Release | None:
-        """The release with the highest number, or None. Probes numbers and relies on no listing."""
-        if not self._has_release(1):
-            return None
-        low, high = 1, 2
+        """The release with the highest number, or None."""
+        number = self.newest_release_number()
+        return self.release(number) if number else None
+
+    def newest_release_number(self) -> int:
+        """The highest release number, 0 if there is none. Probes numbers and relies on no listing."""
+        low, high = 0, 1
         while self._has_release(high):
             low, high = high, high * 2
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._has_release(middle) else (low, middle)
-        return self.release(low)
+        return low
 
     def release(self, number: int) -> Release:
         """A release by number. Raises DatasetError where it is absent or damaged."""

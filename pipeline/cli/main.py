@@ -3,6 +3,9 @@
 import typer
 
 from pipeline.cli import build as build_commands
+from pipeline.cli import config as config_commands
+from pipeline.cli import demo as demo_command
+from pipeline.cli import inspect as inspect_commands
 from pipeline.cli.common import EXIT_CODES, Exit, errors
 
 app = typer.Typer(
@@ -16,6 +19,13 @@ app = typer.Typer(
 app.command()(build_commands.build)
 app.command()(build_commands.add)
 app.command()(build_commands.retry)
+app.command()(inspect_commands.status)
+app.command()(inspect_commands.plan)
+app.command()(inspect_commands.verify)
+app.command()(inspect_commands.dag)
+app.command()(inspect_commands.doctor)
+app.command()(demo_command.demo)
+app.add_typer(config_commands.app, name="config")
 
 
 def main() -> None:

@@ -1,0 +1,46 @@
+# Every target creates what it needs; `make demo` and `make test` are all that a newcomer has to know.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test test-slow lint bench fidelity clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# torch first and pinned, then everything else under the same constraint: a looser order may fetch CUDA packages twice.
+$(READY): pyproject.toml constraints.txt
+	@echo "creating the environment in $(VENV) and installing packages: 2-5 minutes, once"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pipeline,train,audit,dev]'
+	@touch $@
+
+demo: $(READY) ## render demo videos and build a dataset of them on a CPU (under 5 minutes on 2 cores)
+	$(BIN)/mikudance demo demo-out
+
+test: $(READY) ## lint, types, import contracts and tests (under 15 minutes on 2 cores)
+	@echo "lint, types, import contracts, then the tests: under 15 minutes on 2 cores"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+lint: $(READY) ## format and lint in place
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## speed and memory, as ratios against named peers; prints what docs/benchmarks.md records
+	$(BIN)/python -m bench
+
+fidelity: $(READY) ## accuracy of every signal against ground truth; writes docs/fidelity.md
+	$(BIN)/python -m bench.fidelity
+
+clean: ## remove the environment and everything made by the demo
+	rm -rf $(VENV) demo-out bench-out

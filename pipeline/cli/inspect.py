@@ -1,0 +1,211 @@
+"""status, plan, verify, dag, doctor: commands that only look."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.common import DatasetOption, Exit, console
+from pipeline.dataset import Dataset
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def status(
+    *,
+    dataset: DatasetOption,
+    clip: Annotated[str | None, typer.Option("--clip", help="Every stage's figures of one clip.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show progress by stage, quarantine with causes, what is left out and why, and the newest release.
+
+    Examples:
+
+      mikudance status -d data/mmd
+
+      mikudance status -d data/mmd --clip 2f0c6a1b9d3e4f55_000000_0085
+    """
+    from pipeline.status import clip_facts, read_status
+
+    opened = Dataset.open(dataset)
+    if clip:
+        rows = clip_facts(opened, clip)
+        if not rows:
+            console.print(f"{clip} is no clip of this dataset", style="red")
+            raise typer.Exit(Exit.ERROR)
+        for row in rows:
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in json.loads(row["quality"]).items())
+            console.print(f"{row['stage']}: {row['status']}; {figures}; key {row['key']}", markup=False)
+        return
+    found = read_status(opened)
+    todo = found.ingest.todo_by_stage() | found.plan.todo_by_stage()
+    done = {**found.ingest.done, **found.plan.done}
+    quarantined = {**found.ingest.quarantined, **found.plan.quarantined}
+    blocked = found.plan.blocked
+    if as_json:
+        console.print_json(
+            data={
+                "sources": dict(found.sources),
+                "clips": {f"{split}/{kind}": count for (split, kind), count in found.clips.items()},
+                "done": done,
+                "todo": todo,
+                "quarantined": quarantined,
+                "blocked": dict(blocked),
+                "failures": [
+                    {name: row[name] for name in ("stage", "item_id", "cause", "error", "attempts")}
+                    for row in found.failures
+                ],
+                "left_out": {name: list(reasons) for name, reasons in found.selection.refused.items()},
+                "release": found.release.number if found.release else None,
+            }
+        )
+        return
+    console.print("sources: " + (", ".join(f"{n} {kind}" for kind, n in found.sources.items()) or "none"))
+    console.print(
+        "clips: " + (", ".join(f"{n} {split} {kind}" for (split, kind), n in sorted(found.clips.items())) or "none")
+    )
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "done", "to do", "quarantine", "blocked"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for stage in done:
+        counts = (done[stage], todo.get(stage, 0), quarantined.get(stage, 0), blocked.get(stage, 0))
+        table.add_row(stage, *(str(count) for count in counts))
+    console.print(table)
+    for row in found.failures:
+        text = f"{row['stage']} {row['item_id']} ({row['cause']}, {row['attempts']} tries): {row['error']}"
+        console.print(text, markup=False, style="red")
+    for name, reasons in sorted(found.selection.refused.items()):
+        console.print(f"{name} left out: {'; '.join(reasons)}", markup=False)
+    if found.release:
+        samples = sum(len(entry.samples) for entry in found.release.shards)
+        console.print(f"release {found.release.number}: {samples} samples in {len(found.release.shards)} shards")
+
+
+def plan(*, dataset: DatasetOption, as_json: JsonOption = False) -> None:
+    """Show what a build would run and why, with an estimate of hours and bytes. Runs nothing.
+
+    Example:
+
+      mikudance plan -d data/mmd
+    """
+    from pipeline.estimate import estimate, measured_rates
+    from pipeline.report import human_bytes
+    from pipeline.status import read_status
+
+    opened = Dataset.open(dataset)
+    found = read_status(opened)
+    todo = found.ingest.todo_by_stage() | found.plan.todo_by_stage()
+    rates = measured_rates(opened)
+    estimates = estimate(todo, rates)
+    if as_json:
+        console.print_json(data=[{**vars(e), "core_hours": e.core_hours} for e in estimates])
+        return
+    if not estimates:
+        console.print("nothing to run: every artifact of the present configuration exists")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "items", "seconds an item", "core hours", "bytes", "figures"):
+        table.add_column(name, justify="left" if name in ("stage", "figures") else "right")
+    for e in estimates:
+        basis = "measured" if e.measured else "typical"
+        table.add_row(
+            e.stage, str(e.items), f"{e.seconds:.2f}", f"{e.core_hours:.2f}", human_bytes(e.items * e.bytes), basis
+        )
+    console.print(table)
+    hours, size = sum(e.core_hours for e in estimates), sum(e.items * e.bytes for e in estimates)
+    console.print(f"in all {hours:.2f} core hours and {human_bytes(size)}")
+    if found.ingest.todo:
+        console.print(f"{len(found.ingest.todo)} sources are not cut into clips yet: their clips come on top")
+    reasons = {"made before under other settings or not at all": len(found.plan.todo)}
+    for reason, count in reasons.items():
+        if count:
+            console.print(f"why: {count} artifacts have no entry under their present key ({reason})")
+
+
+def verify(
+    *,
+    dataset: DatasetOption,
+    quick: Annotated[bool, typer.Option("--quick", help="Presence and sizes only.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged artifacts (a build makes them again) and loose files.")
+    ] = False,
+) -> None:
+    """Check every artifact, shard, index and release against its checksum and schema, and find loose files.
+
+    Exit code 4 if something is damaged.
+
+    Example:
+
+      mikudance verify -d data/mmd --repair
+    """
+    from pipeline.verify import repair as repair_findings
+    from pipeline.verify import verify as find
+
+    opened = Dataset.open(dataset)
+    findings = []
+    for finding in find(opened, deep=not quick):
+        findings.append(finding)
+        style = "red" if finding.damage else "yellow"
+        console.print(f"{finding.kind}: {finding.path}: {finding.reason}", style=style, markup=False)
+    damage = sum(finding.damage for finding in findings)
+    console.print(f"{damage} damaged, {len(findings) - damage} loose files")
+    if repair and findings:
+        console.print(f"removed {repair_findings(opened, findings)} files; `mikudance build` makes artifacts again")
+    if damage:
+        raise typer.Exit(Exit.DAMAGED)
+
+
+def dag(
+    *,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Use this dataset's configuration.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write an SVG picture here.")] = None,
+) -> None:
+    """Print the stage graph, and draw it.
+
+    Example:
+
+      mikudance dag -o graph.svg
+    """
+    from pathlib import Path
+
+    from pipeline.config import DatasetConfig
+    from pipeline.dag import edges, svg, text
+
+    config = Dataset.open(dataset).config if dataset else DatasetConfig()
+    console.print(text(edges(config)), markup=False)
+    if output:
+        Path(output).write_text(svg(edges(config)), encoding="utf-8")
+        console.print(f"drawn in {output}")
+
+
+def doctor(
+    *,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Check this dataset's backends first.")] = None,
+) -> None:
+    """Say which backends can run on this machine and, for each that cannot, why and the exact remedy.
+
+    Exit code 1 if a backend of the dataset (or of the defaults) cannot run.
+
+    Example:
+
+      mikudance doctor
+    """
+    from pipeline.config import DatasetConfig
+    from pipeline.doctor import examine
+
+    config = Dataset.open(dataset).config if dataset else DatasetConfig()
+    bad = False
+    for check in examine(config):
+        chosen = "in use" if check.in_use else "      "
+        if check.problem is None:
+            console.print(f"ok       {chosen}  {check.stage:<8} {check.name}", markup=False)
+        else:
+            bad |= check.in_use
+            console.print(
+                f"cannot   {chosen}  {check.stage:<8} {check.name}: {check.problem.cause}\n"
+                f"                   remedy: {check.problem.remedy}",
+                markup=False,
+            )
+    if bad:
+        raise typer.Exit(Exit.ERROR)

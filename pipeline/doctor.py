@@ -1,0 +1,43 @@
+"""Which backends can run on this machine."""
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pipeline.config import DatasetConfig
+from schemas.config import BackendConfig, Problem
+
+BACKEND_STAGES = ("pose", "camera", "depth", "stylize")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One backend of one stage: whether the configuration chooses it, and why it cannot run (None: it can)."""
+
+    stage: str
+    name: str
+    in_use: bool
+    problem: Problem | None
+
+
+def examine(config: DatasetConfig) -> list[Check]:
+    """Every backend of every stage: the chosen ones with their settings, the others with their defaults."""
+    checks = []
+    for stage in BACKEND_STAGES:
+        section = getattr(config, stage)
+        chosen: BackendConfig = section.backend
+        checks.append(Check(stage, _name(chosen), True, chosen.problem()))
+        for model in _members(type(section).model_fields["backend"].annotation):
+            if model is not type(chosen):
+                other = model()
+                checks.append(Check(stage, _name(other), False, other.problem()))
+    return checks
+
+
+def _name(backend: BackendConfig) -> str:
+    return str(getattr(backend, "backend", type(backend).__name__))
+
+
+def _members(annotation: Any) -> list[type[BackendConfig]]:
+    if isinstance(annotation, type):
+        return [annotation] if issubclass(annotation, BackendConfig) else []
+    return [model for argument in get_args(annotation) for model in _members(argument)]

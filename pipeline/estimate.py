@@ -1,0 +1,67 @@
+"""Hours and bytes of work that is still to be done, from what this dataset's own items took."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.dataset import Dataset
+
+TYPICAL_SECONDS: Mapping[str, float] = {
+    "ingest": 2.0,
+    "decode": 2.0,
+    "pose": 12.0,
+    "camera": 15.0,
+    "depth": 2.0,
+    "scene_motion": 0.5,
+    "stylize": 0.5,
+    "pack": 2.0,
+}
+"""Seconds an item of 85 frames at 768 px on one CPU core with the embedded backends: the guess for a stage that has not
+run yet in this dataset. Measured rates replace it after the first clips."""
+TYPICAL_BYTES: Mapping[str, float] = {
+    "ingest": 2e4,
+    "decode": 2e7,
+    "pose": 5e5,
+    "camera": 2e5,
+    "depth": 1e6,
+    "scene_motion": 5e6,
+    "stylize": 4e5,
+    "pack": 2.6e7,
+}
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """items: to run. seconds, bytes: an item's, on average. measured: from this dataset (else typical figures)."""
+
+    stage: str
+    items: int
+    seconds: float
+    bytes: float
+    measured: bool
+
+    @property
+    def core_hours(self) -> float:
+        return self.items * self.seconds / 3600
+
+
+def measured_rates(dataset: Dataset) -> dict[str, tuple[float, float]]:
+    """(seconds, bytes) an item by stage, averaged over the artifacts whose making was timed."""
+    rows = dataset.catalog.read("artifacts", ["stage", "seconds", "bytes"])
+    seconds, sizes, timed, counted = (defaultdict[str, float](float) for _ in range(4))
+    for stage, took, size in zip(*(rows.column(i).to_pylist() for i in range(3)), strict=True):
+        sizes[stage] += size
+        counted[stage] += 1
+        if took is not None:
+            seconds[stage] += took
+            timed[stage] += 1
+    return {stage: (seconds[stage] / timed[stage], sizes[stage] / counted[stage]) for stage in timed}
+
+
+def estimate(todo: Mapping[str, int], rates: Mapping[str, tuple[float, float]]) -> list[StageEstimate]:
+    """An estimate for each stage with work."""
+    found = []
+    for stage, items in todo.items():
+        seconds, size = rates.get(stage, (TYPICAL_SECONDS[stage], TYPICAL_BYTES[stage]))
+        found.append(StageEstimate(stage, items, seconds, size, stage in rates))
+    return found
