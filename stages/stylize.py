@@ -11,9 +11,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from extractors.protocols import Stylizer
+from extractors.style.consistency import pair_disagreement
 from extractors.style.opencv import OpencvStyleConfig
+from extractors.style.sdxl import SdxlConfig
 from schemas.artifacts.frames import FramesArtifact
-from schemas.artifacts.header import Header
+from schemas.artifacts.header import Header, finite_quality
 from schemas.artifacts.style import STAGE, StyleArtifact, StylePair
 from schemas.clip import Clip
 from schemas.config import FrozenConfig
@@ -21,7 +23,7 @@ from schemas.ids import reference_indices
 from stages.base import Inputs, StageError
 from stages.jpeg import decode_frames, encode_jpeg
 
-StyleBackend = Annotated[OpencvStyleConfig, Field(discriminator="backend")]
+StyleBackend = Annotated[OpencvStyleConfig | SdxlConfig, Field(discriminator="backend")]
 
 
 class StylizeConfig(FrozenConfig):
@@ -38,7 +40,11 @@ class StylizeConfig(FrozenConfig):
 
 
 class StylizeStage:
-    """FramesArtifact of "decode" in, StyleArtifact out. Status "ok", or "none" where no pair was wanted or possible."""
+    """FramesArtifact of "decode" in, StyleArtifact out. Status "ok", or "none" where no pair was wanted or possible.
+
+    Quality `pair_disagreement`: mean over the pairs (extractors.style.consistency); the header's extra holds the
+    backend's settings.
+    """
 
     name: ClassVar[str] = STAGE
     version: ClassVar[int] = 1
@@ -51,10 +57,19 @@ class StylizeStage:
         """Raises StageError where the backend returns a picture of another size, or frames do not decode."""
         wanted = self._config.pairs if clip.kind == "character" else self._config.camera_pairs
         frames = FramesArtifact.from_table(inputs["decode"])
-        pairs = tuple(self._pair(clip, frames, number) for number in range(wanted if len(frames.jpegs) > 1 else 0))
-        return StyleArtifact(pairs).to_table(Header(STAGE, clip.clip_id, "ok" if pairs else "none"))
+        made = [self._pair(clip, frames, number) for number in range(wanted if len(frames.jpegs) > 1 else 0)]
+        disagreements = [disagreement for _, disagreement in made if disagreement is not None]
+        quality = finite_quality(pair_disagreement=float(np.mean(disagreements)) if disagreements else None)
+        header = Header(
+            STAGE,
+            clip.clip_id,
+            "ok" if made else "none",
+            quality,
+            extra={"settings": self._config.extractor.key_params()} if made else {},
+        )
+        return StyleArtifact(tuple(pair for pair, _ in made)).to_table(header)
 
-    def _pair(self, clip: Clip, frames: FramesArtifact, number: int) -> StylePair:
+    def _pair(self, clip: Clip, frames: FramesArtifact, number: int) -> tuple[StylePair, float | None]:
         seed = clip.seed(STAGE, number)
         reference, target = choose_frames(
             clip.clip_id,
@@ -63,22 +78,27 @@ class StylizeStage:
             min_distance=self._config.min_distance,
             rng=np.random.default_rng(seed),
         )
-        side_by_side = np.hstack([_decode_frame(frames, reference), _decode_frame(frames, target)])
+        originals = _decode_frame(frames, reference), _decode_frame(frames, target)
+        side_by_side = np.hstack(originals)
         styled, style = self._stylizer(side_by_side, seed=seed)
         if styled.shape != side_by_side.shape or styled.dtype != np.uint8:
             raise StageError(
                 f"{clip.clip_id}: style backend {self._config.extractor.backend!r} returned {styled.dtype} "
                 f"{list(styled.shape)} for a pair of uint8 {list(side_by_side.shape)}: choose another backend"
             )
-        width = frames.size[0]
-        return StylePair(
+        first, second = (
+            np.ascontiguousarray(styled[:, : frames.size[0]]),
+            np.ascontiguousarray(styled[:, frames.size[0] :]),
+        )
+        pair = StylePair(
             reference_index=reference,
             target_index=target,
             style=style,
             seed=seed,
-            reference_jpeg=encode_jpeg(styled[:, :width], self._config.jpeg_quality),
-            target_jpeg=encode_jpeg(styled[:, width:], self._config.jpeg_quality),
+            reference_jpeg=encode_jpeg(first, self._config.jpeg_quality),
+            target_jpeg=encode_jpeg(second, self._config.jpeg_quality),
         )
+        return pair, pair_disagreement(*originals, (first, second))
 
 
 def choose_frames(

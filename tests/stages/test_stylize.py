@@ -121,3 +121,24 @@ def test_target_is_far_enough_or_the_farthest(length: int, references: int, dist
     assert 0 <= target < length
     farthest = max(reference, length - 1 - reference)
     assert abs(target - reference) >= min(distance, farthest) > 0
+
+
+def test_settings_and_agreement_of_the_halves_are_recorded() -> None:
+    clip = make_clip()
+    rng = np.random.default_rng(0)
+    texture = cv2.resize(
+        rng.integers(0, 256, (8, 12, 3), dtype=np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
+    )
+    same = FramesArtifact(
+        jpegs=(encode_jpeg(texture),) * clip.frame_count,
+        timestamps=np.arange(clip.frame_count) / 30,
+        repeated=np.zeros(clip.frame_count, bool),
+        fps=30.0,
+        size=(WIDTH, HEIGHT),
+        crop=(0, 0, WIDTH, HEIGHT),
+    )
+    config = StylizeConfig(extractor=OpencvStyleConfig(styles=("hue_turned",)))
+    table = StylizeStage(config).run(clip, {"decode": same.to_table(Header("decode", clip.clip_id))})
+    header = read_header(table, "stylize")
+    assert header.extra["settings"] == {"backend": "opencv", "styles": ["hue_turned"]}
+    assert header.quality["pair_disagreement"] < 0.1
