@@ -34,7 +34,7 @@ class ReaderConfig(FrozenConfig):
     shuffle_window: int = Field(4096, ge=1, description="Samples shuffled together after the shards are permuted.")
     workers: int = Field(4, ge=0, description="Worker processes a rank; 0 reads in the training process.")
     prefetch: int = Field(2, ge=1, description="Micro batches each worker prepares ahead.")
-    start_method: Literal["fork", "forkserver", "spawn"] = Field("fork", description="How worker processes start.")
+    start_method: Literal["fork", "forkserver"] = Field("fork", description="How worker processes start.")
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for a worker's next batch before giving up.")
     cache_dir: Path | None = Field(None, description="Folder of the block cache of remote datasets; none: ~/.cache.")
     cache_bytes: int = Field(32 << 30, ge=0, description="Bytes the block cache may hold, shared by a node; 0: none.")

@@ -24,7 +24,9 @@ def test_drawn_crops_fit_and_keep_the_aspect(frame, size, least, seed):
 
 
 def test_without_a_random_crop_the_largest_centred_one():
-    assert draw_crop((640, 360), (64, 64), 1.0, np.random.default_rng(0)) == Crop((640, 360), 140, 0, 360, 360, (64, 64))
+    assert draw_crop((640, 360), (64, 64), 1.0, np.random.default_rng(0)) == Crop(
+        (640, 360), 140, 0, 360, 360, (64, 64)
+    )
 
 
 @given(st.integers(0, 10_000))

@@ -32,9 +32,7 @@ def release_of(characters: int, cameras: int, per_shard: int = 5, lengths: tuple
                     index_sha256="0" * 64,
                     split="train",
                     kind=kind,
-                    samples=tuple(
-                        clip_id(f"{first + i:016x}", 0, n) for i, n in zip(numbers, frames, strict=True)
-                    ),
+                    samples=tuple(clip_id(f"{first + i:016x}", 0, n) for i, n in zip(numbers, frames, strict=True)),
                     frames=frames,
                     frame_steps=tuple(max(1, min(3, (n - 2) // 23)) for n in frames),
                 )

@@ -48,7 +48,7 @@ def test_elastic_resume_reads_what_a_straight_run_reads(dataset, save, old, new,
             assert torch.equal(value, got.tensors()[name]), name
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_windows_from_workers_are_those_of_this_process(dataset, method):
     options = {"stage": 2, "frames": 8, "frame_step": 2}
     here, _ = global_batches(dataset, None, 1, world=1, workers=0, micro=6, **options)

@@ -203,8 +203,9 @@ GRID = (2, SPEC.frames, 2, 8, 8)
         (lambda: replaced("keypoints_body.npy", npy_bytes(np.zeros((40, 1, 16, 3), np.float32))), "contract says"),
         (lambda: sample_members(SPEC) | {f"frame_{i:03d}.jpg": b"\xff\xd8" for i in range(40)}, "not a readable JPEG"),
         (
-            lambda: sample_members(SPEC)
-            | {f"frame_{i:03d}.jpg": jpeg(np.zeros((64, 80, 3), np.uint8)) for i in range(40)},
+            lambda: (
+                sample_members(SPEC) | {f"frame_{i:03d}.jpg": jpeg(np.zeros((64, 80, 3), np.uint8)) for i in range(40)}
+            ),
             "80 × 64 pixels, the sample's json says 64 × 64",
         ),
     ],
