@@ -108,9 +108,9 @@ def _commented(config: BaseModel, indent: str) -> list[str]:
             lines.append(f"{indent}{name}:")
             lines.extend(_commented(value, indent + "  "))
         else:
-            dumped = config.model_dump(mode="json", include={name})
-            text = yaml.safe_dump(dumped, sort_keys=False, allow_unicode=True, default_flow_style=None).rstrip()
-            lines.extend(indent + line for line in text.splitlines())
+            dumped = config.model_dump(mode="json", include={name})[name]
+            text = yaml.safe_dump(dumped, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
+            lines.append(f"{indent}{name}: {text.strip().removesuffix('...').strip()}")
     return lines
 
 

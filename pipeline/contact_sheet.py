@@ -76,7 +76,7 @@ def depth_picture(inverse_depth: np.ndarray) -> np.ndarray:
 
 
 def flow_picture(motion: np.ndarray) -> np.ndarray:
-    """Motion [2, h, w] on the colour wheel, uint8 RGB: hue is direction, strength is length over the picture's longest."""
+    """Motion [2, h, w] on the colour wheel, uint8 RGB: hue is direction, saturation the length over the longest."""
     length = np.hypot(motion[0], motion[1])
     longest = max(float(np.percentile(length, 99)), 1e-6)
     hue = (np.degrees(np.arctan2(motion[1], motion[0])) % 360) / 2

@@ -1,0 +1,83 @@
+"""Configuration files: unknown keys are errors with a suggestion, wherever they stand."""
+
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from pipeline.config_file import ConfigError, dump, override, parse_yaml, validate
+from schemas.config import BackendConfig, FrozenConfig
+
+
+class Fast(BackendConfig):
+    backend: Literal["fast"] = "fast"
+    threshold: float = Field(0.5, description="Least score.")
+
+    def build(self) -> None: ...
+
+
+class Good(BackendConfig):
+    backend: Literal["good"] = "good"
+    layers: int = 3
+
+    def build(self) -> None: ...
+
+
+class Section(FrozenConfig):
+    backend: Annotated[Fast | Good, Field(discriminator="backend")] = Fast()
+    references: int = Field(2, ge=1, description="Pictures.")
+
+
+class Whole(FrozenConfig):
+    depth: Section = Section()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dept: {}", ["dept: unknown key", "did you mean 'depth'?"]),
+        ("depth: {refrences: 3}", ["depth.refrences", "did you mean 'references'?"]),
+        ("depth: {backend: {backend: fast, treshold: 1}}", ["treshold", "did you mean 'threshold'?"]),
+        ("depth: {backend: {backend: good, xyz: 1}}", ["xyz", "known here", "layers"]),
+        ("depth: {references: 0}", ["depth.references", "greater than or equal to 1", "found 0"]),
+        ("depth: {backend: {backend: best}}", ["depth.backend", "best"]),
+    ],
+)
+def test_wrong_keys_are_named_with_the_nearest_right_one(text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Whole, parse_yaml(text, "my.yaml"), "my.yaml")
+    for word in ["my.yaml", *words]:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &x [1]\nb: *x", "aliases"),
+        ("depth: {}\ndepth: {}", "stands twice"),
+        ("- 1", "a configuration is a mapping"),
+        ("a: !!python/object/apply:os.system ['echo hi']", "could not determine a constructor"),
+        ("a: [" * 5000, "not valid YAML"),
+        ("x" * 1_000_001, "larger than"),
+    ],
+)
+def test_tricks_of_yaml_are_refused(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_yaml(text, "my.yaml")
+
+
+def test_a_dumped_configuration_reads_back_equal() -> None:
+    config = Whole(depth=Section(backend=Good(layers=7), references=4))
+    for comments in (False, True):
+        text = dump(config, comments=comments)
+        assert validate(Whole, parse_yaml(text, "x"), "x") == config
+    assert "# Pictures." in dump(config, comments=True)
+
+
+def test_settings_are_laid_over() -> None:
+    data = override({"depth": {"references": 2}}, ["depth.references=5", "depth.backend={backend: good, layers: 1}"])
+    assert validate(Whole, data, "x") == Whole(depth=Section(backend=Good(layers=1), references=5))
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
+        override({}, ["depth.references"])
+    with pytest.raises(ConfigError, match="is not a section"):
+        override({"depth": {"references": 2}}, ["depth.references.x=1"])
