@@ -36,7 +36,8 @@ def _row(sample: dict[str, Any]) -> np.ndarray:
     middle = length // 2
     frame = _picture(sample[frame_member(middle)])
     keypoints = [sample[f"keypoints_{part}.npy"][middle] for part in ("body", "face", "hand")]
-    drawn = np.max(draw_pose(*keypoints, size=(frame.shape[1], frame.shape[0])), axis=0)
+    size = (frame.shape[1], frame.shape[0])
+    drawn = np.max(draw_pose(keypoints[0], keypoints[1], keypoints[2], size), axis=0)
     overlay = np.where(drawn.max(-1, keepdims=True) > 0, drawn, frame // 3)
     motion = sample["scene_motion.npy"][0].astype(np.float32)
     strongest = int(np.abs(motion).mean(axis=(1, 2, 3)).argmax())

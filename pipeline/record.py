@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,7 +38,7 @@ class Recorder:
         self._flushed = time.monotonic()
         self.made: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def started(self, totals: Mapping[str, int]) -> None:
         self._view.started(totals)

@@ -54,7 +54,7 @@ class RunSummary:
     broken: dict[str, str] = field(default_factory=dict)
     release: PackedRelease | None = None
     seconds: float = 0.0
-    stage_seconds: Counter[str] = field(default_factory=Counter)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def idle(self) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.clip import Clip
+from schemas.clip import Clip, Kind
 from schemas.config import BackendConfig, FrozenConfig
 
 KEY_LENGTH = 32
@@ -33,7 +33,7 @@ class ShardWork:
 
     stem: str
     split: str
-    kind: str
+    kind: Kind
     samples: tuple[SampleWork, ...]
 
 

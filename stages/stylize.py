@@ -36,7 +36,7 @@ class StylizeConfig(FrozenConfig):
         8, ge=1, description="Frames between reference and target at least, where the clip allows."
     )
     jpeg_quality: int = Field(95, ge=50, le=100, description="Quality of the styled JPEGs.")
-    extractor: StyleBackend = Field(default_factory=OpencvStyleConfig, description="The backend that draws.")
+    backend: StyleBackend = Field(default_factory=OpencvStyleConfig, description="The backend that draws.")
 
 
 class StylizeStage:
@@ -51,7 +51,7 @@ class StylizeStage:
 
     def __init__(self, config: StylizeConfig) -> None:
         self._config = config
-        self._stylizer: Stylizer = config.extractor.build()
+        self._stylizer: Stylizer = config.backend.build()
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
         """Raises StageError where the backend returns a picture of another size, or frames do not decode."""
@@ -65,7 +65,7 @@ class StylizeStage:
             clip.clip_id,
             "ok" if made else "none",
             quality,
-            extra={"settings": self._config.extractor.key_params()} if made else {},
+            extra={"settings": self._config.backend.key_params()} if made else {},
         )
         return StyleArtifact(tuple(pair for pair, _ in made)).to_table(header)
 
@@ -83,7 +83,7 @@ class StylizeStage:
         styled, style = self._stylizer(side_by_side, seed=seed)
         if styled.shape != side_by_side.shape or styled.dtype != np.uint8:
             raise StageError(
-                f"{clip.clip_id}: style backend {self._config.extractor.backend!r} returned {styled.dtype} "
+                f"{clip.clip_id}: style backend {self._config.backend.backend!r} returned {styled.dtype} "
                 f"{list(styled.shape)} for a pair of uint8 {list(side_by_side.shape)}: choose another backend"
             )
         first, second = (

@@ -9,6 +9,7 @@ from pipeline.config import PackConfig
 from pipeline.pack.sample import VERSION, sample_digest
 from pipeline.pack.shard import STAGE
 from pipeline.work import SampleWork, ShardWork, WorkItem, digest
+from schemas.clip import Kind
 from schemas.release import Release, ShardEntry
 
 _STEM = re.compile(r"^shards/(?P<group>.+)-(?P<number>\d{6})-[0-9a-f]{16}\.tar$")
@@ -49,7 +50,7 @@ def plan_shards(
             kept.append(entry)
     covered = {name for entry in kept for name in entry.samples}
 
-    groups: dict[tuple[str, str], list[SampleWork]] = defaultdict(list)
+    groups: dict[tuple[str, Kind], list[SampleWork]] = defaultdict(list)
     for name in sorted(set(wanted) - covered):
         clip = wanted[name].clip
         groups[clip.split, clip.kind].append(wanted[name])

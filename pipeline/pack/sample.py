@@ -53,7 +53,7 @@ def sample_members(clip: Clip, tables: Mapping[str, pa.Table], keys: Mapping[str
             for p in styles.pairs
         ],
     )
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "keypoints_body.npy": pose.body.astype(np.float32),
         "keypoints_face.npy": pose.face.astype(np.float32),
         "keypoints_hand.npy": pose.hand.astype(np.float32),

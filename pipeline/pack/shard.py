@@ -47,7 +47,7 @@ class PackJob:
                 bytes=size,
                 index_sha256="",
                 split=work.split,
-                kind=work.kind,  # type: ignore[arg-type]
+                kind=work.kind,
                 samples=tuple(sample.clip.clip_id for sample in work.samples),
                 frames=tuple(frames),
                 frame_steps=tuple(steps),

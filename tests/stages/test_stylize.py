@@ -137,7 +137,7 @@ def test_settings_and_agreement_of_the_halves_are_recorded() -> None:
         size=(WIDTH, HEIGHT),
         crop=(0, 0, WIDTH, HEIGHT),
     )
-    config = StylizeConfig(extractor=OpencvStyleConfig(styles=("hue_turned",)))
+    config = StylizeConfig(backend=OpencvStyleConfig(styles=("hue_turned",)))
     table = StylizeStage(config).run(clip, {"decode": same.to_table(Header("decode", clip.clip_id))})
     header = read_header(table, "stylize")
     assert header.extra["settings"] == {"backend": "opencv", "styles": ["hue_turned"]}
