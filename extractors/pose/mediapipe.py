@@ -1,0 +1,206 @@
+"""The embedded pose backend: MediaPipe's networks, decoded here, read many times over and tracked through the clip."""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from extractors.pose.details import FaceReader, missing, read_hands
+from extractors.pose.fuse import Consensus, path
+from extractors.pose.layout import BODY_FROM_POSE
+from extractors.pose.masks import grow, segmentation, skeleton_area, steady, trunk_length
+from extractors.pose.mediapipe_files import WHEEL_VARIABLE, ensure_files, have_files, pinned_digest
+from extractors.pose.networks import POSE_DETECTOR, Detector, HandLandmarker, PoseLandmarker
+from extractors.pose.readings import Reader, Reading
+from extractors.pose.smooth import jitter, smooth
+from extractors.pose.track import SearchPlan, follow, search
+from extractors.protocols import PoseResult
+from schemas.artifacts.header import finite_quality
+from schemas.artifacts.pose import PoseArtifact
+from schemas.config import BackendConfig, Problem
+
+_BODY = list(BODY_FROM_POSE)
+
+
+class MediaPipeConfig(BackendConfig):
+    """MediaPipe's networks on the CPU: no GPU, no weights to find; drawn characters are read fairly, people well."""
+
+    backend: Literal["mediapipe"] = "mediapipe"
+    search_every: int = Field(12, ge=1, description="Frames between full searches for the person.")
+    search_sides: tuple[float, ...] = Field(
+        (0.45, 0.7, 1.1, 1.7),
+        description="Sides of the regions that a search tries blindly, as shares of the frame's shorter side.",
+    )
+    search_step: float = Field(0.4, gt=0.05, le=1, description="Distance of those regions as a share of their side.")
+    finalists: int = Field(3, ge=1, le=10, description="Candidates of a search that are read closer.")
+    detector_score: float = Field(0.2, gt=0, lt=1, description="Lowest score of a detection that is followed up.")
+    person_support: float = Field(
+        0.35, gt=0, lt=1, description="Agreement of readings from which a person is believed to be there."
+    )
+    lost_support: float = Field(0.28, gt=0, lt=1, description="Agreement below which a followed person is lost.")
+    joint_score: float = Field(0.25, ge=0, lt=1, description="Joints below this score are given as missing.")
+    face_score: float = Field(0.5, ge=0, lt=1, description="Faces below this score are given as missing.")
+    hand_score: float = Field(0.5, ge=0, lt=1, description="Hands below this score are given as missing.")
+    smoothing: int = Field(2, ge=0, le=15, description="Frames on either side that smooth a joint's track; 0: none.")
+    mask_side: int = Field(256, ge=32, le=1024, description="Longer side of the character mask in cells.")
+    mask_threshold: float = Field(0.4, gt=0, lt=1, description="Probability from which a cell is the character's.")
+    mask_margin: float = Field(0.008, ge=0, lt=0.2, description="Growth of the mask as a share of its longer side.")
+
+    def weights_digest(self) -> str:
+        """The digest of the pinned files: known without having them, so planning needs no download."""
+        return pinned_digest()
+
+    def problem(self) -> Problem | None:
+        from importlib.util import find_spec
+
+        if find_spec("ai_edge_litert") is None:
+            return Problem(cause="ai-edge-litert is not installed", remedy="pip install 'mikudance[pipeline]'")
+        if not have_files() and find_spec("pip") is None:
+            return Problem(
+                cause="the pose networks are not here yet, and this Python has no pip to fetch them with",
+                remedy=f"python -m ensurepip, or set {WHEEL_VARIABLE} to a wheel of mediapipe 0.10.21",
+            )
+        return None
+
+    def build(self) -> "MediaPipePose":
+        return MediaPipePose(self)
+
+
+class MediaPipePose:
+    """See `PoseExtractor`. One instance of body, face and hands: the main character; a person lost and found again is
+    taken for the same one.
+    """
+
+    def __init__(self, config: MediaPipeConfig) -> None:
+        files = ensure_files()
+        self._config = config
+        self._plan = SearchPlan(
+            detect=config.detector_score,
+            sides=config.search_sides,
+            step=config.search_step,
+            finalists=config.finalists,
+            support=config.person_support,
+            lost=config.lost_support,
+        )
+        self._detector = Detector(files["pose_detection"], POSE_DETECTOR)
+        self._landmarker = PoseLandmarker(files["pose_landmark_full"])
+        self._faces = FaceReader.load(files)
+        self._hands = HandLandmarker(files["hand_recrop"], files["hand_landmark_full"])
+
+    def __call__(self, frames: np.ndarray, *, fps: float, seed: int) -> PoseResult:
+        """Deterministic; fps and seed change nothing."""
+        length, height, width = frames.shape[:3]
+        scale = min(1.0, self._config.mask_side / max(width, height))
+        reader = Reader(self._landmarker, frames, (max(1, round(width * scale)), max(1, round(height * scale))))
+        pool = self._read(reader)
+        found = motion(pool, self._config.smoothing)
+        if not any(found):
+            return PoseResult(empty(length, reader.grid), "no_person", finite_quality(persons=0, person_frames=0.0))
+        body = np.stack([self._body(c, reader.size) if c else missing(17) for c in found])
+        face, hands = self._details(frames, found)
+        mask = self._mask(pool, body, reader)
+        pose = PoseArtifact(
+            body[:, None].astype(np.float32), face[:, None].astype(np.float32), hands.astype(np.float32), mask
+        )
+        return PoseResult(pose, "ok", measure(pose, found))
+
+    def _read(self, reader: Reader) -> list[list[Reading]]:
+        """Readings of every frame; a frame without any is one where nobody was found."""
+        length = len(reader.frames)
+        seeds: dict[int, list[Reading]] = {}
+        for frame in sorted({*range(0, length, self._config.search_every), length - 1}):
+            readings = search(reader, self._detector, frame, self._plan)
+            if readings:
+                seeds[frame] = readings
+        pool: list[list[Reading]] = [list(seeds.get(frame, ())) for frame in range(length)]
+        follow(reader, seeds, pool, self._plan, backward=False)
+        follow(reader, seeds, pool, self._plan, backward=True)
+        return pool
+
+    def _body(self, found: Consensus, size: tuple[int, int]) -> np.ndarray:
+        """[17, 3]; joints that are unsure or outside the frame are missing."""
+        points, score = found.points[_BODY], found.confidence[_BODY]
+        inside = (points >= -0.5).all(-1) & (points < np.array(size) - 0.5).all(-1)
+        keep = inside & (score >= self._config.joint_score)
+        return np.where(keep[:, None], np.column_stack([points, score]), missing(17))
+
+    def _details(self, frames: np.ndarray, found: list[Consensus | None]) -> tuple[np.ndarray, np.ndarray]:
+        """Face [L, 68, 3] and hands [L, 2, 21, 3]."""
+        self._faces.last = None
+        face = np.stack([missing(68)] * len(frames))
+        hands = np.stack([np.stack([missing(21)] * 2)] * len(frames))
+        for frame, body in enumerate(found):
+            if body is None:
+                self._faces.last = None
+                continue
+            face[frame] = self._faces(frames[frame], body.points, self._config.face_score)
+            hands[frame] = read_hands(self._hands, frames[frame], body.points, body.confidence, self._config.hand_score)
+        return face, hands
+
+    def _mask(self, pool: list[list[Reading]], body: np.ndarray, reader: Reader) -> np.ndarray:
+        """bool [L, h, w]: the segmentations joined and steadied, and the skeleton's area, grown by the margin."""
+        blank = np.zeros(reader.grid[::-1], np.float32)
+        probability = steady(np.stack([segmentation(readings) if readings else blank for readings in pool]))
+        margin = round(self._config.mask_margin * max(reader.grid))
+        mask = probability > self._config.mask_threshold
+        for frame, readings in enumerate(pool):
+            if readings:
+                mask[frame] |= skeleton_area(body[frame], self._config.joint_score, reader.grid, reader.size)
+            mask[frame] = grow(mask[frame], margin)
+        return mask
+
+
+def motion(pool: list[list[Reading]], reach: int) -> list[Consensus | None]:
+    """The person's joints in every frame, chosen and smoothed within each run of frames that have readings."""
+    found: list[Consensus | None] = [None] * len(pool)
+    start = 0
+    while start < len(pool):
+        end = start
+        while end < len(pool) and pool[end]:
+            end += 1
+        if end > start:
+            run = path(pool[start:end])
+            points = np.stack([c.points for c in run])
+            confidence = np.stack([c.confidence for c in run])
+            extent = np.linalg.norm(np.ptp(points[:, _BODY], axis=1), axis=-1)
+            smoothed = smooth(points, confidence**2, reach, 0.02 * extent)
+            found[start:end] = [Consensus(p, c.confidence, c.support) for p, c in zip(smoothed, run, strict=True)]
+        start = end + 1
+    return found
+
+
+def empty(length: int, grid: tuple[int, int]) -> PoseArtifact:
+    """No person in any frame. grid: (width, height) of the mask."""
+    return PoseArtifact(
+        body=np.tile(missing(17), (length, 1, 1, 1)).astype(np.float32),
+        face=np.tile(missing(68), (length, 1, 1, 1)).astype(np.float32),
+        hand=np.tile(missing(21), (length, 2, 1, 1)).astype(np.float32),
+        mask=np.zeros((length, grid[1], grid[0]), bool),
+    )
+
+
+def measure(pose: PoseArtifact, found: list[Consensus | None]) -> dict[str, float]:
+    """Quality figures, plain measurements over the clip's frames.
+
+    persons: 0 or 1; person_frames: share of frames with the person; keypoint_score: mean of the joints that are there;
+    joints: share of the 17 body joints that are there, in frames with the person; support: mean agreement of readings;
+    jitter: median second difference over the trunk's length; face_frames, hand_frames: shares of frames; mask_area:
+    mean share of the picture; edge_frames: share of frames with a joint within 2 % of the frame's edge.
+    """
+    body = pose.body[:, 0]
+    there = np.array([c is not None for c in found])
+    known = body[..., 2] > 0
+    trunks = np.array([trunk_length(b[:, :2], k) or np.nan for b, k in zip(body, known, strict=True)])
+    trunk = np.where(np.isfinite(trunks), trunks, np.nanmedian(trunks)) if np.isfinite(trunks).any() else None
+    return finite_quality(
+        persons=1,
+        person_frames=there.mean(),
+        keypoint_score=body[..., 2][known].mean() if known.any() else None,
+        joints=known[there].mean(),
+        support=float(np.mean([c.support for c in found if c is not None])),
+        jitter=None if trunk is None else jitter(body[..., :2], trunk),
+        face_frames=(pose.face[:, 0, 0, 2] > 0).mean(),
+        hand_frames=(pose.hand[:, :, 0, 2] > 0).any(1).mean(),
+        mask_area=pose.mask.mean(),
+        body_height=float(np.nanmedian(trunks)) if trunk is not None else None,
+    )
