@@ -85,6 +85,9 @@ class IngestStage:
         report = RunReport()
         result = detect(self._small_frames(path, found, report), self.config.cuts)
         self._check_counts(found, report, result.count)
+        if found.last_frame >= 0:
+            # The resampler may hold the last picture for some frames more; a clip ends with the source's last one.
+            result = result.head(found.last_frame + 1)
         starts = (0, *result.cuts)
         ends = (*result.cuts, result.count)
         shots = tuple(

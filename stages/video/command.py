@@ -8,7 +8,7 @@ import ffmpeg
 
 from stages.video.ffmpeg import Limits, as_input, find_binary, input_options
 from stages.video.fit import FitPlan
-from stages.video.probe import Probe
+from stages.video.probe import JITTER, Probe
 
 Hwaccel = Literal["auto", "none"]
 _SEEK_MARGIN_S = 1.0  # frames before the wanted one that the deinterlacer and reordered streams need
@@ -30,8 +30,9 @@ def frames_command(
 ) -> list[str]:
     """The command that writes frames `first` to `first + count` (None: to the end) of the timeline as raw pixels.
 
-    Frame n is what is shown at start_s + n / fps. A seek only saves decoding what lies far before: the resampler
-    counts frames from `start_s` in any case, so that the same n is the same frame wherever decoding began.
+    Frame n is the last picture whose time is at most start_s + (n + JITTER) / fps. A seek only saves decoding what
+    lies far before: the resampler counts frames from `start_s` in any case, so that the same n is the same frame
+    wherever decoding began.
     """
     options: dict[str, Any] = {**input_options(limits), "copyts": None}
     seek = start_s - probe.container_start_s + first * fps[1] / fps[0] - _SEEK_MARGIN_S
@@ -42,7 +43,10 @@ def frames_command(
     video = ffmpeg.input(as_input(path), **options)[str(probe.stream)]
     if probe.interlaced:
         video = video.filter("bwdif", mode="send_frame", deint="interlaced")
-    video = video.filter("fps", fps=f"{fps[0]}/{fps[1]}", start_time=f"{start_s:.6f}", round="near")
+    # The filter rounds times to the nearest place, halves up: with the origin a half less the jitter early, nothing
+    # lies near a half, neither the frames of the source's own rate nor every other one of twice that rate.
+    origin = start_s - (0.5 - JITTER) * fps[1] / fps[0]
+    video = video.filter("fps", fps=f"{fps[0]}/{fps[1]}", start_time=f"{origin:.6f}", round="near")
     if first or count is not None:
         bounds: dict[str, int] = {"start_frame": first}
         if count is not None:

@@ -59,6 +59,11 @@ class CutResult:
     scores: tuple[float, ...]
     repeated: np.ndarray
 
+    def head(self, count: int) -> "CutResult":
+        """The result for the first `count` frames alone."""
+        kept = sum(cut < count for cut in self.cuts)
+        return CutResult(min(count, self.count), self.cuts[:kept], self.scores[:kept], self.repeated[:count])
+
 
 def detect(frames: Iterator[np.ndarray], config: CutConfig) -> CutResult:
     """Cuts in a stream of frames uint8 [SIZE, SIZE, 3] (BGR). A few pictures are held at a time."""

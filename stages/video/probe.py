@@ -1,5 +1,7 @@
 """What a video file is: its stream, its timeline, its colours. Reads headers and packet times, decodes one frame."""
 
+import contextlib
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +17,8 @@ SEEKABLE = ("mov", "matroska", "avi")
 """Containers in which a seek to a time lands at or before it; in others a clip is decoded from the file's start."""
 HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
 ATTACHED_PICTURE = 0x0400
-_DISPLAYED_TWICE = 0.5  # a frame may stand this far (in frame times) from its place on a constant-rate timeline
+JITTER = 0.25
+"""A picture may be this late, in frame times, and still be shown in its place on a constant-rate timeline."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Probe:
     fps: of the constant-rate timeline, (numerator, denominator); source_fps the rate of the source itself. constant:
     the source keeps that rate. start_s: presentation time of the first frame; container_start_s that of the whole
     file, from which ffmpeg counts its seeks. declared_frames: the header's count (0: none given). packets: frames
-    found in the file. duration_s: of the video stream by its packets.
+    found in the file. duration_s: of the video stream by its packets. last_frame: place of the last picture on the
+    constant-rate timeline, -1 where the packets have no times.
     """
 
     width: int
@@ -52,6 +56,7 @@ class Probe:
     start_s: float
     container_start_s: float
     duration_s: float
+    last_frame: int
     declared_frames: int
     packets: int
 
@@ -95,28 +100,27 @@ def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool) -> Prob
     stream = max(candidates, key=lambda s: (int(s.disposition) & 1, s.width * s.height, -s.index))
     if stream.width * stream.height > limits.max_pixels:
         raise VideoError(f"{stream.width}×{stream.height} pixels are more than limits.max_pixels = {limits.max_pixels}")
-    times, timeless, encrypted = _packet_times(container, stream, limits) if scan else ([], 0, False)
-    count = len(times) + timeless
+    packets = _read_packets(container, stream, limits) if scan else _Packets([], 0, True, False)
+    times = packets.times
     declared = int(stream.frames)
-    if scan and count == 0:
+    if scan and not packets.count:
         raise VideoError(
             f"the file holds no video frame although its header says {declared}: it is truncated"
             if declared
             else "the file has a header but no video frame: it is an initialisation segment, or truncated"
         )
     frame = None
-    try:
+    # Where nothing decodes, the pass that follows counts frames and says what is wrong.
+    with contextlib.suppress(av.error.FFmpegError):
         container.seek(0)
         frame = next(container.decode(stream), None)
-    except av.error.FFmpegError:
-        frame = None  # the decode pass that follows counts frames and says what is wrong
     context = stream.codec_context
     width, height = (frame.width, frame.height) if frame else (context.width, context.height)
     sar = stream.sample_aspect_ratio or Fraction(1)
     rotation = _quarter_turns(frame.rotation if frame else 0)
     shown_w, shown_h = displayed_size(width, height, sar, rotation)
     declared_rates = [Fraction(r) for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r]
-    rate, constant = rate_of(times, declared_rates)
+    rate, constant = rate_of(times if len(times) == packets.count else [], declared_rates)
     out = min(rate, wanted)
     transfer = int(frame.color_trc if frame else context.color_trc)
     primaries = int(frame.color_primaries if frame else context.color_primaries)
@@ -135,50 +139,62 @@ def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool) -> Prob
         transfer=HDR_TRANSFERS.get(transfer, "sdr"),
         wide_gamut=primaries == 9,
         interlaced=bool(frame and frame.interlaced_frame) or int(context.field_order) in (2, 3, 4, 5),
-        encrypted=encrypted,
-        seekable=container.format.name.split(",")[0] in SEEKABLE and not timeless,
+        encrypted=packets.encrypted,
+        seekable=container.format.name.split(",")[0] in SEEKABLE and packets.timed,
         fps=(out.numerator, out.denominator),
         source_fps=(rate.numerator, rate.denominator),
         constant=constant,
         start_s=times[0] if times else 0.0,
         container_start_s=(container.start_time or 0) / 1e6,
-        duration_s=times[-1] - times[0] + float(1 / rate) if times else float(count / rate),
+        last_frame=math.ceil((times[-1] - times[0]) * out - JITTER) if times else -1,
+        duration_s=times[-1] - times[0] + float(1 / rate) if times else float(packets.count / rate),
         declared_frames=declared,
-        packets=count,
+        packets=packets.count,
     )
 
 
-def _packet_times(container: Any, stream: Any, limits: Limits) -> tuple[list[float], int, bool]:
-    """Sorted presentation times (seconds) of the stream's shown packets, how many have none, and encryption."""
+@dataclass(frozen=True)
+class _Packets:
+    """The shown packets of a stream: sorted presentation times in seconds, count, and whether all had a time."""
+
+    times: list[float]
+    count: int
+    timed: bool
+    encrypted: bool
+
+
+def _read_packets(container: Any, stream: Any, limits: Limits) -> _Packets:
     import av
 
     times: list[float] = []
-    timeless = 0
-    encrypted = False
+    summed: list[float] = []  # where no packet has a time (raw streams), ffmpeg adds up the durations, and so do we
     base = stream.time_base
-    try:
+    running = 0
+    encrypted = False
+    # An error ends the reading: what was read may be of use, and the counts show that the file ends early.
+    with contextlib.suppress(av.error.FFmpegError):
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard:
                 continue
-            if packet.pts is None:
-                timeless += 1
-            else:
+            summed.append(float(running * base))
+            running += packet.duration or 0
+            if packet.pts is not None:
                 times.append(float(packet.pts * base))
             encrypted = encrypted or packet.has_sidedata("encryption_info")
-            if len(times) + timeless > limits.max_frames:
+            if len(summed) > limits.max_frames:
                 raise VideoError(f"more than {limits.max_frames} frames, the limit (see limits.max_frames)")
-    except av.error.FFmpegError:
-        # What was read so far may be of use; the counts show that the file ends early.
-        return sorted(times), timeless, encrypted
-    return sorted(times), timeless, encrypted
+    timed = len(times) == len(summed)
+    if not times and running:
+        times = summed
+    return _Packets(sorted(times), len(summed), timed, encrypted)
 
 
 def rate_of(times: Sequence[float], declared: Sequence[Fraction]) -> tuple[Fraction, bool]:
     """The frame rate of sorted presentation times (seconds), and whether the source keeps it.
 
-    A declared rate is believed where every frame lies within half a frame time of its place; else the mean rate is
-    tried likewise. A source that keeps no rate has the rate of its median interval: what a player shows of it most of
-    the time, its longer intervals becoming repeated frames.
+    A declared rate is believed where every frame lies within a quarter of a frame time (JITTER) of its place; else
+    the mean rate is tried likewise. A source that keeps no rate has the rate of its median interval: what a player
+    shows of it most of the time, its longer intervals becoming repeated frames.
     """
     plausible = [r for r in declared if 1 <= r <= 1000]
     if len(times) < 2 or times[-1] <= times[0]:
@@ -187,7 +203,7 @@ def rate_of(times: Sequence[float], declared: Sequence[Fraction]) -> tuple[Fract
     mean = Fraction((len(times) - 1) / array[-1]).limit_denominator(1001)
     for rate in (*plausible, mean):
         places = array * float(rate)
-        if np.max(np.abs(places - np.arange(len(array)))) < _DISPLAYED_TWICE:
+        if np.max(np.abs(places - np.arange(len(array)))) < JITTER:
             return rate, True
     step = statistics.median(float(d) for d in np.diff(array) if d > 0)
     near = [r for r in plausible if abs(float(r) * step - 1) < 0.02]
