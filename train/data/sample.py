@@ -4,19 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from extractors.geometry.drawing import draw_pose
 from pydantic import ValidationError
 from torch import Tensor
 
+from extractors.geometry.drawing import draw_pose
 from schemas.release import Release, ShardEntry
 from schemas.sample import JSON, KEYPOINTS, SampleJson, frame_member, style_members
 from train.data.batch import TrainBatch
 from train.data.config import ReaderConfig
 from train.data.crop import CELL, Crop, draw_crop
-from train.data.decode import MAX_HEADER, DecodeError, check_layout, decode_jpeg, decode_npy, npy_header
+from train.data.decode import DecodeError, decode_jpeg, decode_npy
 from train.data.errors import ShardError
 from train.data.fetch import Range, Store
 from train.data.index import IndexCache
+from train.data.maps import MapLayout
 from train.data.order import SampleRef
 from train.data.rng import numpy_generator
 from train.data.window import Window, choose_window
@@ -24,6 +25,7 @@ from train.data.window import Window, choose_window
 MAX_JSON_BYTES = 8 << 20
 MAX_MEMBER_BYTES = 64 << 20
 BODY, FACE, HAND = KEYPOINTS
+MOTION, VALID = "scene_motion.npy", "scene_motion_valid.npy"
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,27 @@ class SampleReader:
             pictures = list(style_members(window.style))
         arrays = [*KEYPOINTS, "cam_to_world.npy", "intrinsics.npy", "inverse_depth.npy"]
         wanted = [self._span(shard, meta, spans, name) for name in (*pictures, *arrays)]
-        stored = config.stage == 2 and window.step == meta.frame_step
+        layouts: dict[str, MapLayout] = {}
+        if config.stage == 2 and window.step == meta.frame_step:
+            layouts[MOTION] = MapLayout("float16", (*rows, 2, *grid))
+            layouts[VALID] = MapLayout("uint8", (*rows, *grid))
         parts: list[Range] = []
-        if stored:
-            for name, dtype, shape in (
-                ("scene_motion.npy", "float16", (*rows, 2, *grid)),
-                ("scene_motion_valid.npy", "uint8", (*rows, *grid)),
-            ):
-                parts += self._rows(shard, meta, self._span(shard, meta, spans, name), window, name, dtype, shape)
+        for name, layout in layouts.items():
+            assert window.reference_row is not None, "windows of stage 2 have a reference with depth"
+            try:
+                parts += layout.ranges(self._span(shard, meta, spans, name), window.reference_row, window.frames)
+            except DecodeError as error:
+                raise self._broken(shard, meta, name, error) from error
         data = self._store.read(shard, wanted + parts)
         images, rest = data[: len(pictures)], data[len(pictures) : len(wanted)]
-        maps, count = data[len(wanted) :], len(window.frames)
+        maps: dict[str, tuple[bytes, ...]] = {}
+        for number, (name, layout) in enumerate(layouts.items()):
+            start = len(wanted) + number * (len(window.frames) + 1)
+            try:
+                layout.check(data[start])
+            except DecodeError as error:
+                raise self._broken(shard, meta, name, error) from error
+            maps[name] = tuple(data[start + 1 : start + 1 + len(window.frames)])
         return EncodedSample(
             ref=ref,
             shard=shard,
@@ -93,8 +105,8 @@ class SampleReader:
             reference=images[0],
             targets=tuple(images[1:]),
             arrays=dict(zip(arrays, rest, strict=True)),
-            motion=tuple(maps[:count]),
-            valid=tuple(maps[count:]),
+            motion=maps.get(MOTION, ()),
+            valid=maps.get(VALID, ()),
         )
 
     def decode(self, encoded: EncodedSample) -> TrainBatch:
@@ -177,33 +189,9 @@ class SampleReader:
     def _span(self, shard: ShardEntry, meta: SampleJson, spans: dict[str, Range], name: str) -> Range:
         if name not in spans:
             raise self._broken(shard, meta, name, "is missing")
-        if spans[name][1] > MAX_MEMBER_BYTES and not name.startswith("scene_motion"):
+        if spans[name][1] > MAX_MEMBER_BYTES and name not in (MOTION, VALID):
             raise self._broken(shard, meta, name, f"{spans[name][1]} bytes, above the limit of {MAX_MEMBER_BYTES}")
         return spans[name]
-
-    def _rows(
-        self,
-        shard: ShardEntry,
-        meta: SampleJson,
-        span: Range,
-        window: Window,
-        name: str,
-        dtype: str,
-        shape: tuple[int, ...],
-    ) -> list[Range]:
-        """Where the window's maps lie in a [references, frames, …] member, after checking the member's header."""
-        (header,) = self._store.read(shard, [(span[0], min(span[1], MAX_HEADER))])
-        try:
-            found, found_dtype, start = npy_header(header)
-            check_layout(found, found_dtype, dtype, shape)
-        except DecodeError as error:
-            raise self._broken(shard, meta, name, error) from error
-        row = int(np.prod(shape[2:])) * found_dtype.itemsize
-        if start + row * shape[0] * shape[1] != span[1]:
-            raise self._broken(shard, meta, name, f"{span[1]} bytes do not hold {dtype} {shape}")
-        assert window.reference_row is not None, "windows of stage 2 have a reference with depth"
-        first = span[0] + start + row * window.reference_row * shape[1]
-        return [(first + row * i, row) for i in window.frames]
 
     def _motion(self, encoded: EncodedSample, crop: Crop) -> tuple[Tensor, Tensor, bool]:
         """Scene motion [F, 2, H/8, W/8], valid [F, H/8, W/8], and whether they are final. The first frame has none."""
@@ -216,7 +204,7 @@ class SampleReader:
         valid = np.frombuffer(b"".join(encoded.valid), np.uint8).reshape(count, h, w).astype(bool)
         motion[0], valid[0] = 0.0, True
         if not np.isfinite(motion).all():
-            raise self._broken(encoded.shard, encoded.meta, "scene_motion.npy", "holds values that are not finite")
+            raise self._broken(encoded.shard, encoded.meta, MOTION, "holds values that are not finite")
         maps, seen = crop.scene_motion(torch.from_numpy(motion), torch.from_numpy(valid))
         return maps, seen, True
 

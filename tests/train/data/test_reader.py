@@ -13,6 +13,7 @@ from train.data.config import ReaderConfig
 from train.data.errors import ShardError, StateError
 from train.data.state import ReaderState
 
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 BATCH = 12
 
 

@@ -178,6 +178,7 @@ def object_array() -> bytes:
 
 NAN = np.full((SPEC.frames, 4, 4), np.nan)
 GRID = (2, SPEC.frames, 2, 8, 8)
+MOTION = npy_bytes(np.zeros(GRID, np.float16))
 
 
 @pytest.mark.parametrize(
@@ -192,14 +193,17 @@ GRID = (2, SPEC.frames, 2, 8, 8)
         (lambda: edited(size=[60, 64]), "out of range"),
         (lambda: edited(size=[80000, 80000]), "above max_pixels"),
         (lambda: edited(references=[]), "leaves out a reference"),
-        (lambda: edited(size=[72, 64]), "contract says"),
+        (lambda: edited(size=[72, 64]), "bytes do not hold"),
         (lambda: without("intrinsics.npy"), "intrinsics.npy: is missing"),
         (lambda: replaced("cam_to_world.npy", object_array()), "cam_to_world.npy: an array of Python objects"),
-        (lambda: replaced("scene_motion.npy", object_array()), "scene_motion.npy: an array of Python objects"),
+        (lambda: replaced("scene_motion.npy", object_array()), "scene_motion.npy: .* bytes do not hold"),
+        (lambda: replaced("scene_motion.npy", MOTION.replace(b"'<f2'", b"'|O' ")), "an array of Python objects"),
+        (lambda: replaced("scene_motion.npy", MOTION.replace(b"2, 40, 2", b"2, 2, 40")), "contract says"),
+        (lambda: replaced("scene_motion.npy", MOTION.replace(b"\x76\x00", b"\x56\x00", 1)), "would fit the data"),
         (lambda: replaced("cam_to_world.npy", npy_bytes(NAN)), "not finite"),
         (lambda: replaced("scene_motion.npy", npy_bytes(np.full(GRID, np.inf, np.float16))), "not finite"),
-        (lambda: replaced("scene_motion.npy", npy_bytes(np.zeros(GRID, np.float16))[:-2]), "bytes do not hold"),
-        (lambda: replaced("scene_motion_valid.npy", npy_bytes(np.zeros(GRID, np.uint8))), "contract says"),
+        (lambda: replaced("scene_motion.npy", MOTION[:-200]), "bytes do not hold"),
+        (lambda: replaced("scene_motion_valid.npy", npy_bytes(np.zeros(GRID, np.uint8))), "bytes do not hold"),
         (lambda: replaced("keypoints_body.npy", npy_bytes(np.zeros((40, 1, 16, 3), np.float32))), "contract says"),
         (lambda: sample_members(SPEC) | {f"frame_{i:03d}.jpg": b"\xff\xd8" for i in range(40)}, "not a readable JPEG"),
         (
