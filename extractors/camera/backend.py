@@ -1,0 +1,162 @@
+"""The embedded camera backend: still, turning, or moving, in this order; the simplest that explains the clip wins."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import ClassVar, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from extractors.camera.motion_model import stillness
+from extractors.camera.result import fixed_centre, moving
+from extractors.camera.rotation import RotationFit, fit_rotation
+from extractors.camera.search import Found, Search
+from extractors.camera.sfm import Solver
+from extractors.camera.tracks import Tracks, track_points, working_pictures
+from extractors.protocols import CameraResult, ExtractionError
+from schemas.artifacts.camera import CameraArtifact
+from schemas.artifacts.header import finite_quality
+from schemas.config import BackendConfig, Problem
+
+
+class SfmCameraConfig(BackendConfig):
+    """Structure from motion on the CPU, after simpler models have failed (pycolmap on point tracks)."""
+
+    version: ClassVar[int] = 1
+
+    backend: Literal["sfm"] = "sfm"
+    max_side: int = Field(640, ge=128, description="Longer side, in pixels, of the pictures that are tracked.")
+    live_tracks: int = Field(500, ge=50, description="Points followed at any time.")
+    key_step: int = Field(3, ge=1, description="Frames between the keyframes that the mappers place.")
+    assumed_fov_deg: float = Field(
+        35.0, gt=5, lt=150, description="Field of view over the longer side where the clip does not reveal it, degrees."
+    )
+    rotation_share: float = Field(
+        0.93, gt=0.5, le=1, description="Share of tracked pairs that a turning camera must explain to be accepted."
+    )
+    timeout_s: float = Field(60.0, gt=0, description="Seconds one attempt of the solver may take.")
+
+    def problem(self) -> Problem | None:
+        missing = [name for name in ("pycolmap", "scipy") if find_spec(name) is None]
+        if missing:
+            return Problem(cause=f"{', '.join(missing)} not installed", remedy="pip install 'mikudance[pipeline]'")
+        return None
+
+    def build(self) -> "SfmCamera":
+        return SfmCamera(config=self)
+
+
+class SfmCamera:
+    """Cameras of a clip from its pictures alone (extractors.protocols.CameraExtractor)."""
+
+    def __init__(self, *, config: SfmCameraConfig) -> None:
+        self.config = config
+        self.solver = Solver(noise=0.5, timeout_s=config.timeout_s)
+
+    def __call__(
+        self, frames: np.ndarray, mask: np.ndarray, *, fps: float, focal: float | None, seed: int
+    ) -> CameraResult:
+        """See CameraExtractor. Neither fps nor seed matters: no choice here is random. Raises ExtractionError for a
+        clip and mask that do not belong together.
+        """
+        if len(mask) != len(frames) or frames.ndim != 4:
+            raise ExtractionError(f"the mask has {len(mask)} frames, the clip {len(frames)}: extract the pose again")
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
+        try:
+            greys, masks, _ = working_pictures(frames, mask, self.config.max_side)
+            tracks = track_points(greys, masks, live=self.config.live_tracks)
+        finally:
+            cv2.setNumThreads(threads)
+        return _Judge(self.config, self.solver, tracks, (frames.shape[2], frames.shape[1]), focal).decide()
+
+
+class _Judge:
+    """One clip's way through the models."""
+
+    def __init__(
+        self, config: SfmCameraConfig, solver: Solver, tracks: Tracks, size: tuple[int, int], focal: float | None
+    ) -> None:
+        self.config, self.solver, self.size = config, solver, size
+        self.tracks = tracks.select(tracks.seen.sum(axis=0) >= min(5, len(tracks.xy)))
+        self.length = len(tracks.xy)
+        half = np.radians(config.assumed_fov_deg / 2)
+        self.known = focal is not None
+        self.focal = focal * tracks.size[0] if focal is not None else max(tracks.size) / 2 / np.tan(half)
+        self.focal_source = "manifest" if self.known else "assumed"
+        self.quality = finite_quality(tracks=self.tracks.xy.shape[1], tracks_live=float(self.tracks.seen.sum(1).mean()))
+
+    def decide(self) -> CameraResult:
+        still = stillness(self.tracks)
+        self.quality |= finite_quality(still_share=still.share, still_coverage=still.coverage)
+        if self.length == 1 or still.static:
+            return self._fixed("static", moving_background=1 - still.share)
+        if self.tracks.seen.sum(axis=1).min() < 8:
+            return self._fixed("unsolved")
+        turning = self._turning()
+        if turning is not None and turning.explained >= self.config.rotation_share:
+            return self._rotation(turning)
+        zoom = turning.focal / turning.focal[0] if turning is not None and turning.zoom > 1.03 else None
+        search = Search(self.solver, self.focal, self.known, self.config.key_step, zoom)
+        found = search.run(self.tracks) if self.length >= 6 else None
+        if found is not None:
+            return self._moving(found)
+        return self._fixed("unsolved")
+
+    def _turning(self) -> RotationFit | None:
+        """The rotating camera that explains the clip; its focal length changes only where a constant one fails."""
+        limit = self.tracks.size[0] / 512
+        options = {"focal": self.focal, "limit": limit}
+        free = fit_rotation(self.tracks, zoom=True, fix_focal=self.known, **options)
+        if free is None:
+            return None
+        self.quality |= finite_quality(rotation_explained=free.explained, rotation_error_px=free.error, zoom=free.zoom)
+        if free.explained < self.config.rotation_share:
+            return free
+        constant = fit_rotation(self.tracks, zoom=False, fix_focal=self.known, **options)
+        if constant is not None and constant.explained > free.explained - 0.02 and constant.error < free.error + 0.1:
+            return constant
+        return free
+
+    def _fixed(self, status: str, **quality: float) -> CameraResult:
+        still = np.tile(np.eye(3), (self.length, 1, 1))
+        focal = np.full(self.length, self.focal)
+        camera = fixed_centre(status, still, focal, self.tracks.size, self.size, self.focal_source)
+        return self._result(camera, **quality)
+
+    def _rotation(self, fit: RotationFit) -> CameraResult:
+        source = self.focal_source if self.known or fit.focal_deviation > 0.15 else "rotation"
+        camera = fixed_centre("rotation", fit.rotation, fit.focal, self.tracks.size, self.size, source)
+        return self._result(
+            camera,
+            reprojection_error_px=fit.error * self.size[0] / self.tracks.size[0],
+            focal_log_deviation=fit.focal_deviation,
+            zoom=fit.zoom,
+            moving_background=1 - fit.explained,
+        )
+
+    def _moving(self, found: Found) -> CameraResult:
+        source = "reconstruction" if found.observed else self.focal_source
+        camera = moving(found.solution, self.size, source)
+        evidence = found.evidence
+        return self._result(
+            camera,
+            reprojection_error_px=evidence.error * self.size[0] / 512,
+            inlier_share=evidence.explained,
+            weakest_frame=evidence.weakest,
+            moving_background=1 - evidence.explained,
+            parallax_deg=evidence.parallax,
+            roughness=evidence.roughness,
+            loss=evidence.loss,
+            registered_share=found.solution.registered,
+            focal_log_deviation=found.deviation,
+            hypotheses_tried=found.tried,
+            hypotheses_believable=found.solved,
+            rivals_apart_deg=found.apart,
+            zoom=float(found.solution.focal.max() / found.solution.focal.min()),
+        )
+
+    def _result(self, camera: CameraArtifact, **quality: float) -> CameraResult:
+        figures = self.quality | finite_quality(focal_px=camera.intrinsics[0, 0], **quality)
+        return CameraResult(camera, figures)
