@@ -27,7 +27,7 @@ SIZE = 128
 """Width and height of the frames that are compared; the aspect ratio does not matter to the tests."""
 _SIDE = 4  # frames compared on each side of a place: one more than the longest flash
 _LAG = 2  # frames apart on one side that the difference across a place must exceed
-_BLACK = 24  # 99 of 100 pixels of a black frame are below this luma (0-255); video black is 16
+_BLACK = 40  # every pixel of a black frame is below this luma (0-255), which leaves room for noise
 
 
 class CutConfig(FrozenConfig):
@@ -97,9 +97,9 @@ def detect(frames: Iterator[np.ndarray], config: CutConfig) -> CutResult:
             judge(len(residuals) - 1 - config.neighbours)
     for place in range(max(1, len(residuals) - config.neighbours), len(residuals)):
         judge(place)
-    for place in range(1, len(black)):
-        if black[place] != black[place - 1]:
-            found.setdefault(place, 0.0)
+    for start, end in _runs(black):
+        if end - start >= _SIDE:  # fewer are a flash
+            found |= {place: 0.0 for place in (start, end) if 0 < place < len(black) and place not in found}
     chosen = sorted(found) if config.enabled else []
     return CutResult(
         count=len(residuals),
@@ -107,6 +107,12 @@ def detect(frames: Iterator[np.ndarray], config: CutConfig) -> CutResult:
         scores=tuple(found[place] for place in chosen),
         repeated=np.asarray(repeated, bool),
     )
+
+
+def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    """(start, end) of every run of true flags."""
+    edges = np.flatnonzero(np.diff(np.asarray([False, *flags, False], np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def standing_out(residuals: Sequence[float], place: int, neighbours: int) -> float:
@@ -149,5 +155,5 @@ def is_repeat(before: np.ndarray, after: np.ndarray, threshold: float) -> bool:
 
 
 def is_black(frame: np.ndarray) -> bool:
-    """Whether a frame is black but for a few pixels."""
-    return bool(np.percentile(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), 99) < _BLACK)
+    """Whether nothing is to be seen in a frame."""
+    return bool(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).max() < _BLACK)

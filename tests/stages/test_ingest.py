@@ -1,0 +1,301 @@
+"""Shots, rates and refusals of real and made videos."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from schemas.artifacts.frames import FramesArtifact
+from schemas.artifacts.header import read_header
+from schemas.artifacts.ingest import IngestArtifact
+from stages.base import StageError
+from stages.decode import DecodeConfig, DecodeStage
+from stages.ingest import CutConfig, IngestConfig, IngestStage, Splits
+from stages.video.ffmpeg import Limits
+from tests.paths import TEST_DATA, test_data
+from tests.stages.video.media import SOURCE, encode, numbered, pictures_of, run_ffmpeg, whole_clip
+
+X264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
+ODD = sorted((TEST_DATA / "odd_videos").glob("*/*")) if TEST_DATA.exists() else []
+USABLE = {
+    "realshort.mp4": 36,
+    "demo_skeleton.mp4": 77,
+    "part_0.mp4": 33,
+    "test.avi": 164,
+    "av1-clearkey-cbcs-video.mp4": 24,
+    "no_timescale.mp4": None,
+    "white.mp4": 300,
+}
+"""Files of odd_videos that hold enough frames, with the frames of their constant-rate timeline where that is known."""
+
+
+def ingest(path: Path, **settings: object) -> IngestArtifact:
+    return IngestArtifact.from_table(IngestStage(IngestConfig(**settings)).run(SOURCE, str(path)))  # type: ignore[arg-type]
+
+
+def test_cuts_of_the_mmd_render() -> None:
+    for name in ("mmd_shots", "mmd_shots_camera_only"):
+        artifact = ingest(test_data(f"mmd_shots/{name}.mp4"))
+        assert [(s.first_frame, s.frame_count) for s in artifact.shots] == [(0, 84), (84, 85), (169, 56)]
+
+
+@pytest.mark.parametrize("folder", ["dance/*", "camera_only/*", "mmd_shots/truck_*", "mmd_shots/orbit_*"])
+def test_no_false_cut_in_single_shots(folder: str) -> None:
+    name, _, pattern = folder.partition("/")
+    files = sorted(test_data(name).glob(f"{pattern}.mp4"))
+    assert files
+    for path in files:
+        assert len(ingest(path).shots) == 1, path
+
+
+def test_the_record_tells_the_source_as_it_is() -> None:
+    artifact = ingest(test_data("dance/martial_23.976fps_640x360.mp4"))
+    assert (artifact.fps, artifact.frame_count, artifact.start_s) == ((24000, 1001), 412, 0.0)
+    assert (artifact.probe["width"], artifact.probe["height"], artifact.probe["codec"]) == (640, 360, "h264")
+    json.dumps(artifact.probe)
+
+
+@pytest.mark.parametrize("path", ODD, ids=lambda path: path.name)
+def test_odd_videos_end_as_clips_or_with_a_reason(path: Path) -> None:
+    stage = IngestStage(IngestConfig())
+    if path.name not in USABLE:
+        with pytest.raises(StageError) as raised:
+            stage.run(SOURCE, str(path))
+        reason = str(raised.value).removeprefix(f"{path}: ")
+        assert any(
+            word in reason
+            for word in ("empty", "truncated", "encrypted", "no video stream", "too short", "no video container")
+        )
+        return
+    artifact = IngestArtifact.from_table(stage.run(SOURCE, str(path)))
+    if USABLE[path.name] is not None:
+        assert artifact.frame_count == USABLE[path.name]
+    table = DecodeStage(DecodeConfig(size=64)).run(whole_clip(path, artifact), {})
+    assert len(FramesArtifact.from_table(table).jpegs) == artifact.frame_count
+
+
+def test_same_input_same_table(tmp_path: Path) -> None:
+    path = encode(tmp_path / "video.mp4", [numbered(i) for i in range(40)], arguments=X264)
+    stage = IngestStage(IngestConfig())
+    first, second = stage.run(SOURCE, str(path)), stage.run(SOURCE, str(path))
+    assert first.equals(second, check_metadata=True)
+
+
+def test_a_file_that_stops_half_way_is_refused_with_the_counts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (96, 96, 3), np.uint8) for _ in range(60)]
+    whole = encode(tmp_path / "whole.mp4", noise, arguments=(*X264, "-movflags", "+faststart"))
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StageError, match=r"only \d+ of 60 frames decoded: the file is truncated or damaged"):
+        ingest(cut)
+    artifact = ingest(cut, min_decoded=0.2)
+    assert 16 <= artifact.frame_count < 45
+
+
+def test_damaged_bytes_in_the_middle_give_frames_and_a_note(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (96, 96, 3), np.uint8) for _ in range(60)]
+    path = encode(tmp_path / "video.mp4", noise, arguments=(*X264, "-g", "10"))
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(bytes(data))
+    header = read_header(IngestStage(IngestConfig(min_decoded=0.5)).run(SOURCE, str(path)))
+    assert header.quality["frames"] > 50
+    assert header.extra["messages"] or header.quality["decode_errors"] > 0
+
+
+def test_no_duration_and_no_count_in_the_header(tmp_path: Path) -> None:
+    pictures = [numbered(i + 1) for i in range(50)]
+    made = encode(tmp_path / "made.mkv", pictures, arguments=X264)
+    for suffix, arguments in {
+        "mkv": ("-f", "matroska"),
+        "mp4": ("-f", "mp4", "-movflags", "frag_keyframe+empty_moov"),
+    }.items():
+        path = tmp_path / f"piped.{suffix}"
+        path.write_bytes(run_ffmpeg("-i", str(made), "-c", "copy", *arguments, "pipe:1"))
+        artifact = ingest(path)
+        assert (artifact.frame_count, artifact.probe["declared_frames"]) == (50, 0)
+
+
+def test_the_main_one_of_several_video_streams(tmp_path: Path) -> None:
+    main = encode(tmp_path / "main.mp4", [numbered(i + 1, 128, 128) for i in range(20)], arguments=X264)
+    small = encode(tmp_path / "small.mp4", [numbered(500 + i, 64, 64) for i in range(40)], arguments=X264)
+    cover = tmp_path / "cover.png"
+    cv2.imwrite(str(cover), numbered(3, 400, 400))
+    both = tmp_path / "both.mkv"
+    run_ffmpeg(
+        "-i", str(small), "-i", str(main), "-map", "0", "-map", "1", "-c", "copy", "-disposition", "0", str(both)
+    )
+    covered = tmp_path / "covered.mp4"
+    run_ffmpeg(
+        "-i", str(cover), "-i", str(main), "-map", "0", "-map", "1", "-c:v:1", "copy", "-c:v:0", "png",
+        "-disposition:v:0", "attached_pic", str(covered),
+    )  # fmt: skip
+    for path in (both, covered):
+        artifact = ingest(path, cuts=CutConfig(enabled=False))
+        assert (artifact.frame_count, artifact.probe["width"]) == (20, 128)
+
+
+def test_limits_end_a_run_with_their_name(tmp_path: Path) -> None:
+    path = encode(tmp_path / "video.mp4", [numbered(i, 256, 256) for i in range(300)], arguments=X264)
+    for limits, reason in (
+        (Limits(max_bytes=100), "more than limits.max_bytes = 100"),
+        (Limits(max_pixels=100 * 100), "more than limits.max_pixels = 10000"),
+        (Limits(max_frames=50), "more than 50 frames"),
+        (Limits(timeout_s=0.004), "limits.timeout_s"),
+    ):
+        with pytest.raises(StageError, match=reason):
+            ingest(path, limits=limits)
+
+
+def test_playlists_and_scripts_are_no_videos(tmp_path: Path) -> None:
+    """They could name any other file of the machine."""
+    secret = encode(tmp_path / "secret.ts", [numbered(i) for i in range(30)], arguments=X264)
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.0,\n{secret}\n#EXT-X-ENDLIST\n"
+    script = f"ffconcat version 1.0\nfile '{secret.name}'\n"
+    for name, text in (("list.m3u8", playlist), ("list.mp4", playlist), ("script.mp4", script), ("a.ffconcat", script)):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(StageError, match="no video container that can be read"):
+            ingest(path)
+
+
+def test_too_short_a_source_says_so(tmp_path: Path) -> None:
+    path = encode(tmp_path / "video.mp4", [numbered(0)] * 12, arguments=X264)
+    with pytest.raises(StageError, match=r"too short for a clip: 12 frames in 1 shot.*min_frames is 16"):
+        ingest(path)
+    assert ingest(path, min_frames=12).frame_count == 12
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="min_frames = 90 is more than clip_frames = 85"):
+        IngestConfig(min_frames=90)
+    with pytest.raises(ValueError, match="overlap = 85 must be less"):
+        IngestConfig(overlap=85)
+    with pytest.raises(ValueError, match=r"add up to 1\.1"):
+        Splits(train=0.9, val=0.1, test=0.1)
+
+
+def test_rotation_and_sample_aspect_are_applied(tmp_path: Path) -> None:
+    """A 96 × 64 picture with a red left half, marked to be turned and stretched."""
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, :48, 0] = 230
+    made = encode(tmp_path / "made.mp4", [picture] * 20, arguments=X264)
+    turned = tmp_path / "turned.mp4"
+    run_ffmpeg("-display_rotation", "90", "-i", str(made), "-c", "copy", str(turned))
+    artifact = ingest(turned)
+    assert (artifact.probe["width"], artifact.probe["height"]) == (64, 96)
+    shown = pictures_of(decoded(turned, artifact, fit="pad", width=64, height=96))[3]
+    # Turned counter-clockwise by 90°, what was on the left is at the bottom.
+    assert shown[80, 32, 0] > 180
+    assert shown[16, 32, 0] < 50
+    wide = tmp_path / "wide.mp4"
+    run_ffmpeg("-i", str(made), "-vf", "setsar=2", *X264, str(wide))
+    artifact = ingest(wide)
+    assert (artifact.probe["width"], artifact.probe["height"]) == (192, 64)
+    frames = decoded(wide, artifact, fit="crop", size=64)
+    assert frames.crop == (64.0, 0.0, 64.0, 64.0)
+    shown = pictures_of(frames)[3]
+    assert shown[32, 28, 0] > 180
+    assert shown[32, 36, 0] < 50
+    upright = tmp_path / "upright_wide.mp4"
+    run_ffmpeg("-display_rotation", "-90", "-i", str(wide), "-c", "copy", str(upright))
+    artifact = ingest(upright)
+    assert (artifact.probe["width"], artifact.probe["height"]) == (64, 192)
+    shown = pictures_of(decoded(upright, artifact, fit="pad", width=64, height=192))[3]
+    # Turned clockwise, the left is at the top; the stretched side is the long one.
+    assert shown[88, 32, 0] > 180
+    assert shown[104, 32, 0] < 50
+
+
+def decoded(path: Path, artifact: IngestArtifact, **settings: object) -> FramesArtifact:
+    config = DecodeConfig(**settings)  # type: ignore[arg-type]
+    return FramesArtifact.from_table(DecodeStage(config).run(whole_clip(path, artifact), {}))
+
+
+@pytest.mark.parametrize(("width", "height"), [(127, 95), (255, 131), (64, 201), (20, 33)])
+def test_odd_sizes(tmp_path: Path, width: int, height: int) -> None:
+    pictures = [np.full((height, width, 3), 90, np.uint8)] * 20
+    for name, codec in (
+        ("a.mkv", ("-c:v", "ffv1", "-pix_fmt", "yuv420p")),
+        ("b.mp4", ("-c:v", "libx264", "-pix_fmt", "yuv444p")),
+    ):
+        path = encode(tmp_path / name, pictures, arguments=codec)
+        artifact = ingest(path)
+        assert (artifact.probe["width"], artifact.probe["height"]) == (width, height)
+        for fit in ("crop", "pad"):
+            shown = pictures_of(decoded(path, artifact, fit=fit, size=64))[0]
+            assert shown.shape == (64, 64, 3)
+            assert abs(float(shown[32, 32].mean()) - 90) < 4
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_is_tone_mapped(tmp_path: Path, transfer: str) -> None:
+    """A grey ramp in 10-bit HDR: it must stay grey and rise, and keep its reference white below clipping."""
+    levels = np.linspace(64, 940, 8).round().astype(np.uint16)
+    luma = np.repeat(np.repeat(levels[None], 64, axis=0), 16, axis=1)
+    chroma = np.full((32, 64), 512, np.uint16)
+    frame = luma.tobytes() + chroma.tobytes() * 2
+    path = tmp_path / "hdr.mp4"
+    tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", "tv")
+    run_ffmpeg(
+        "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", "128x64", "-r", "30", *tags, "-i", "pipe:0",
+        "-c:v", "libx265", "-x265-params", "log-level=error:lossless=1", *tags, str(path), data=frame * 20,
+    )  # fmt: skip
+    artifact = ingest(path)
+    assert artifact.probe["transfer"] == transfer
+    shown = pictures_of(decoded(path, artifact, width=128, height=64))[2].astype(int)
+    columns = shown[32, 8::16]
+    assert np.abs(columns - columns.mean(axis=1, keepdims=True)).max() <= 3
+    grey = columns.mean(axis=1)
+    assert (np.diff(grey[:6]) > 4).all()
+    assert grey[0] < 12
+    assert grey[-1] > 200
+    # Code 0.58 of PQ (0.75 of HLG) is reference white, 203 cd/m²: bright, yet with room for highlights above.
+    white = np.interp(0.58 if transfer == "smpte2084" else 0.75, (levels - 64) / 876, grey)
+    assert 120 < white < 245
+
+
+def test_ten_bit_sdr_keeps_its_levels(tmp_path: Path) -> None:
+    pictures = [np.repeat(np.linspace(10, 245, 128).astype(np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)] * 20
+    path = encode(tmp_path / "ten.mp4", pictures, arguments=("-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-crf", "8"))
+    shown = pictures_of(decoded(path, ingest(path), width=128, height=64))[0].astype(int)
+    assert np.abs(shown - pictures[0]).mean() < 2.5
+
+
+def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
+    """A bar that moves 8 pixels a field: fields woven together show it twice on alternating lines."""
+    fields = []
+    for i in range(80):
+        field = np.full((128, 128, 3), 30, np.uint8)
+        x = 8 * i % 96
+        field[:, x : x + 32] = 220
+        fields.append(field)
+    path = encode(
+        tmp_path / "interlaced.mp4",
+        fields,
+        rate="50",
+        arguments=(
+            "-vf",
+            "tinterlace=interleave_top,setfield=tff",
+            *X264,
+            "-flags",
+            "+ilme+ildct",
+            "-x264opts",
+            "tff=1",
+        ),
+    )
+    artifact = ingest(path)
+    assert artifact.probe["interlaced"] is True
+    assert artifact.fps == (25, 1)
+    combs = [
+        np.abs(np.diff(p[8:-8].astype(int), axis=0)).mean() for p in pictures_of(decoded(path, artifact, size=128))
+    ]
+    raw = np.frombuffer(run_ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"), np.uint8)
+    woven = np.abs(np.diff(raw.reshape(-1, 128, 128, 3)[:, 8:-8].astype(int), axis=1)).mean()
+    assert np.median(combs) < woven / 8
