@@ -14,7 +14,7 @@ from extractors.geometry.alignment import (
     UNCHANGED,
     AlignmentConfig,
     DepthAlignment,
-    align_depth,
+    align_references,
     sample_map,
 )
 from extractors.geometry.published import published_scene_motion
@@ -55,7 +55,7 @@ class SceneMotionConfig(FrozenConfig):
 
 class SceneMotionStage:
     """Status: "static" (the camera rests, motion is exactly 0), "rotation" (depth has no influence), "ok", "unaligned"
-    (the camera moves, but the depth's scale is a guess: `alignment` in the header's extra says which) or "no_camera"
+    (the camera moves, but a reference's scale is a guess: `alignment` in the header's extra says which) or "no_camera"
     (the camera is unsolved: motion 0, nowhere valid). With compat "published", motion is in the published code's unit.
     """
 
@@ -77,10 +77,11 @@ class SceneMotionStage:
                 f"clip {clip.clip_id}: {length} frames, but {len(camera.cam_to_world)} cameras, {len(pose.mask)} masks "
                 f"and references {depth.references}: make camera, pose and depth of this clip again"
             )
-        alignment = self._align(clip, frames.size, pose, camera, depth)
+        alignments = self._align(clip, frames.size, pose, camera, depth)
         step = frame_step(length, self.config.frame_step, self.config.window)
         grid = (frames.size[0] // CELL, frames.size[1] // CELL)
-        aligned = np.stack([resize_map(alignment.apply(d), grid) for d in depth.inverse_depth])
+        near = np.stack([a.apply(d) for a, d in zip(alignments, depth.inverse_depth, strict=True)])
+        aligned = np.stack([resize_map(d, grid) for d in near])
         stored = np.minimum(aligned, FLOAT16_MAX).astype(np.float16)
         motion, valid = self._motion(stored, camera, frames.size, step)
         overflow = np.abs(motion).max(2) > FLOAT16_MAX
@@ -92,32 +93,27 @@ class SceneMotionStage:
             inverse_depth=stored,
         )
         status = {"unsolved": "no_camera", "static": "static", "rotation": "rotation"}.get(
-            camera.status, "ok" if alignment.reliable else "unaligned"
+            camera.status, "ok" if all(a.reliable for a in alignments) else "unaligned"
         )
-        quality = self._motion_quality(artifact) | finite_quality(
-            alignment_scale=alignment.scale,
-            alignment_shift=alignment.shift,
-            alignment_points=alignment.points,
-            alignment_inliers=alignment.inliers if alignment.points else None,
-            alignment_residual=alignment.residual,
-            alignment_contrast=alignment.contrast,
+        quality = self._motion_quality(artifact) | _alignment_quality(alignments)
+        quality |= finite_quality(
             parallax=_parallax(camera, aligned, pose.mask[list(depth.references)]),
             depth_filled_share=depth.filled.mean(),
             depth_infinite_share=(aligned == 0).mean(),
             overflow_share=overflow.mean(),
         )
         if status not in ("static", "no_camera") and self.config.compat == "paper":
-            quality |= warp_check(frames, pose.mask, camera, depth, alignment, step)
-        extra = {"compat": self.config.compat, "alignment": alignment.status}
+            quality |= warp_check(frames, pose.mask, camera, depth.references, near, step)
+        extra = {"compat": self.config.compat, "alignment": [a.status for a in alignments]}
         return artifact.to_table(Header(STAGE, clip.clip_id, status, quality, extra))
 
     def _align(
         self, clip: Clip, size: tuple[int, int], pose: PoseArtifact, camera: CameraArtifact, depth: DepthArtifact
-    ) -> DepthAlignment:
+    ) -> tuple[DepthAlignment, ...]:
         if camera.status != "moving":
-            return NO_INFLUENCE
+            return (NO_INFLUENCE,) * len(depth.references)
         if depth.kind == "camera" or (depth.kind == "metric" and camera.metric):
-            return UNCHANGED
+            return (UNCHANGED,) * len(depth.references)
         network, points, background = [], [], []
         for number, frame in enumerate(depth.references):
             sparse = camera.sparse[frame]
@@ -128,9 +124,9 @@ class SceneMotionStage:
             network.append(sample_map(depth.inverse_depth[number], sparse.xy, size)[free])
             points.append(sparse.inverse_depth[free])
             background.append(float(np.median(depth.inverse_depth[number])))
-        return align_depth(
-            np.concatenate(network),
-            np.concatenate(points),
+        return align_references(
+            network,
+            points,
             kind=depth.kind,
             path=path_length(camera.cam_to_world),
             median=float(np.median(background)),
@@ -181,28 +177,28 @@ def warp_check(
     frames: FramesArtifact,
     mask: np.ndarray,
     camera: CameraArtifact,
-    depth: DepthArtifact,
-    alignment: DepthAlignment,
+    references: tuple[int, ...],
+    near: np.ndarray,
     step: int,
 ) -> dict[str, float]:
     """Whether the motion is physical: the frame `step` away from each reference, pulled back by the reference's own
     map, must look like the reference wherever the static background shows in both.
 
-    Returns warp_error and, without the warp, still_error: mean absolute grey difference, 0–255, over all references;
-    nothing where no background is left to compare.
+    near: [R, h, w], the references' inverse depth in the camera's unit. Returns warp_error and, without the warp,
+    still_error: mean absolute grey difference, 0–255, over all references; nothing where no background is left.
     """
     warped, still = [], []
-    for number, first in enumerate(depth.references):
+    for number, first in enumerate(references):
         second = first + step if first + step < len(frames.jpegs) else first - step
         if second < 0:
             continue
         chosen = replace(frames, jpegs=(frames.jpegs[first], frames.jpegs[second]))
         pictures = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in decode_frames(chosen, WARP_SIDE)]
         h, w = pictures[0].shape
-        near = torch.from_numpy(resize_map(alignment.apply(depth.inverse_depth[number]), (w, h)))[None]
+        phi = torch.from_numpy(resize_map(near[number], (w, h)))[None]
         pair = [first, second]
         cams, lenses = torch.from_numpy(camera.cam_to_world[pair]), torch.from_numpy(camera.intrinsics[pair])
-        motion, valid = scene_motion(near, cams, lenses, frames.size)
+        motion, valid = scene_motion(phi, cams, lenses, frames.size)
         scale = np.array([w / frames.size[0], h / frames.size[1]])[:, None, None]
         at = np.stack(np.meshgrid(np.arange(w), np.arange(h))) + motion[0, 1].numpy() * scale
         columns, rows = at.clip(-1e4, 1e4).astype(np.float32)
@@ -214,6 +210,22 @@ def warp_check(
             warped.append(float(np.abs(back - pictures[0])[compare].mean()))
             still.append(float(np.abs(pictures[1] - pictures[0])[compare].mean()))
     return finite_quality(warp_error=float(np.mean(warped)), still_error=float(np.mean(still))) if warped else {}
+
+
+def _alignment_quality(alignments: tuple[DepthAlignment, ...]) -> dict[str, float]:
+    """Scale and shift of each reference, and the worst of the figures that say how good the fits are."""
+    quality = finite_quality(
+        alignment_points=min(a.points for a in alignments),
+        alignment_inliers=min(a.inliers for a in alignments) if all(a.points for a in alignments) else None,
+        alignment_residual=np.max([a.residual for a in alignments]),  # NaN, and left out, without points
+        alignment_contrast=np.min([a.contrast for a in alignments]),
+    )
+    for number, alignment in enumerate(alignments):
+        quality |= {
+            f"alignment_scale_{number}": alignment.scale,
+            f"alignment_shift_{number}": alignment.shift,
+        }
+    return quality
 
 
 def _parallax(camera: CameraArtifact, aligned: np.ndarray, masks: np.ndarray) -> float | None:

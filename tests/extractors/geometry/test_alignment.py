@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors.geometry.alignment import AlignmentConfig, DepthAlignment, align_depth, sample_map
+from extractors.geometry.alignment import AlignmentConfig, DepthAlignment, align_depth, align_references, sample_map
 from extractors.geometry.cameras import cell_centres
 from tests.paths import test_data
 
@@ -94,6 +94,20 @@ def test_metric_depth_needs_a_scale_alone():
     assert (fit.status, fit.shift) == ("fitted", 0.0)
     assert fit.scale == pytest.approx(0.08)
     assert align(network[:3], network[:3], kind="metric").status == "scale_only"
+
+
+def test_each_reference_has_its_own_fit_where_it_has_the_points():
+    network = [np.linspace(0.1, 1, 60), np.linspace(0.2, 2, 60), np.linspace(0.3, 0.9, 5)]
+    points = [0.5 * network[0] + 0.1, 0.1 * network[1] + 0.2, 0.5 * network[2] + 0.1]
+    settings = {"path": 2.0, "median": 0.5, "config": CONFIG, "seed": 7}
+    first, second, third = align_references(network, points, kind="relative", **settings)
+    assert (first.scale, first.shift) == (pytest.approx(0.5), pytest.approx(0.1))
+    assert (second.scale, second.shift) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert third.points == 125  # five are too few: the fit over all
+    metric = align_references(network, [0.08 * n for n in network], kind="metric", **settings)
+    assert [m.scale for m in metric] == pytest.approx([0.08] * 3)
+    nothing = align_references([np.zeros(0)] * 2, [np.zeros(0)] * 2, kind="relative", **settings)
+    assert [n.status for n in nothing] == ["guessed"] * 2
 
 
 @pytest.mark.parametrize(("grid", "size"), [((48, 32), (96, 64)), ((40, 60), (80, 120)), ((96, 64), (96, 64))])
