@@ -13,7 +13,7 @@ from extractors.pose.mediapipe_files import WHEEL_VARIABLE, ensure_files, have_f
 from extractors.pose.networks import POSE_DETECTOR, Detector, HandLandmarker, PoseLandmarker
 from extractors.pose.readings import Reader, Reading
 from extractors.pose.smooth import jitter, smooth
-from extractors.pose.track import SearchPlan, follow, search
+from extractors.pose.track import SearchPlan, read_clip
 from extractors.protocols import PoseResult
 from schemas.artifacts.header import finite_quality
 from schemas.artifacts.pose import PoseArtifact
@@ -26,7 +26,8 @@ class MediaPipeConfig(BackendConfig):
     """MediaPipe's networks on the CPU: no GPU, no weights to find; drawn characters are read fairly, people well."""
 
     backend: Literal["mediapipe"] = "mediapipe"
-    search_every: int = Field(12, ge=1, description="Frames between full searches for the person.")
+    search_every: int = Field(12, ge=1, description="Frames between searches while nobody is followed.")
+    search_again: int = Field(48, ge=1, description="Frames between searches while somebody is followed.")
     search_sides: tuple[float, ...] = Field(
         (0.45, 0.7, 1.1, 1.7),
         description="Sides of the regions that a search tries blindly, as shares of the frame's shorter side.",
@@ -75,6 +76,8 @@ class MediaPipePose:
         files = ensure_files()
         self._config = config
         self._plan = SearchPlan(
+            every=config.search_every,
+            again=config.search_again,
             detect=config.detector_score,
             sides=config.search_sides,
             step=config.search_step,
@@ -92,7 +95,7 @@ class MediaPipePose:
         length, height, width = frames.shape[:3]
         scale = min(1.0, self._config.mask_side / max(width, height))
         reader = Reader(self._landmarker, frames, (max(1, round(width * scale)), max(1, round(height * scale))))
-        pool = self._read(reader)
+        pool = read_clip(reader, self._detector, self._plan)
         found = motion(pool, self._config.smoothing)
         if not any(found):
             return PoseResult(empty(length, reader.grid), "no_person", finite_quality(persons=0, person_frames=0.0))
@@ -103,19 +106,6 @@ class MediaPipePose:
             body[:, None].astype(np.float32), face[:, None].astype(np.float32), hands.astype(np.float32), mask
         )
         return PoseResult(pose, "ok", measure(pose, found))
-
-    def _read(self, reader: Reader) -> list[list[Reading]]:
-        """Readings of every frame; a frame without any is one where nobody was found."""
-        length = len(reader.frames)
-        seeds: dict[int, list[Reading]] = {}
-        for frame in sorted({*range(0, length, self._config.search_every), length - 1}):
-            readings = search(reader, self._detector, frame, self._plan)
-            if readings:
-                seeds[frame] = readings
-        pool: list[list[Reading]] = [list(seeds.get(frame, ())) for frame in range(length)]
-        follow(reader, seeds, pool, self._plan, backward=False)
-        follow(reader, seeds, pool, self._plan, backward=True)
-        return pool
 
     def _body(self, found: Consensus, size: tuple[int, int]) -> np.ndarray:
         """[17, 3]; joints that are unsure or outside the frame are missing."""

@@ -20,12 +20,14 @@ class Reading:
 
     points: float64 [33, 2] frame pixels. confidence: float64 [33], 0–1, the peak of each landmark's heatmap: of all
     that the network says of a joint, this tells best whether it is right (drawn characters, PCK@0.2: 2 % below 0.2,
-    56 % at 0.5, 97 % above 0.8). quality: mean confidence of the 17 body joints. score: the network's own 0–1 that
-    there is a person. mask: uint8 [h, w], probability of the person × 255 on the mask grid.
+    56 % at 0.5, 97 % above 0.8). inside: bool [33], the point lies in the frame. quality: mean confidence of the 17
+    body joints. score: the network's own 0–1 that there is a person. mask: uint8 [h, w], probability of the person
+    × 255 on the mask grid.
     """
 
     points: np.ndarray
     confidence: np.ndarray
+    inside: np.ndarray
     quality: float
     score: float
     mask: np.ndarray
@@ -42,7 +44,8 @@ class Reader:
         found = self._landmarker(self.frames[frame], roi, mirrored=mirrored)
         mask = np.rint(roi.paste(found.mask, self.grid, self.size) * 255).astype(np.uint8)
         points, confidence = found.points[:LANDMARKS], found.peak[:LANDMARKS]
-        return Reading(points, confidence, float(confidence[_BODY].mean()), found.score, mask)
+        inside = np.all((points >= -0.5) & (points < np.array(self.size) - 0.5), axis=-1)
+        return Reading(points, confidence, np.asarray(inside), float(confidence[_BODY].mean()), found.score, mask)
 
 
 def roi_around(points: np.ndarray, confidence: np.ndarray) -> Roi:

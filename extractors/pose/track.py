@@ -33,10 +33,14 @@ _BACKWARD: tuple[Variant, ...] = (
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """detect: lowest detector score that is followed up; sides: of the regions tried blindly, as shares of the frame's
-    shorter side; step: their distance as a share of their side; finalists: how many are looked at closely;
-    support: below it a person is not believed; lost: below it a followed person is lost.
+    """every: frames between searches while nobody is followed, again: while somebody is. detect: lowest detector score
+    that is followed up; sides: of the regions tried blindly, as shares of the frame's shorter side; step: their
+    distance as a share of their side; finalists: how many are looked at closely; support: below it a person is not
+    believed; lost: below it a followed person is lost.
     """
+
+    every: int
+    again: int
 
     detect: float
     sides: tuple[float, ...]
@@ -57,7 +61,7 @@ def search(reader: Reader, detector: Detector, frame: int, plan: SearchPlan) -> 
     for tile in tiles(width, height):
         for found in detector(image, tile, plan.detect)[:3]:
             regions.append(from_alignment(found.points[0], found.points[1], pi / 2, 1.1))
-    regions += grid(width, height, plan)
+    regions += [*grid(width, height, plan), *close_ups(width, height)]
     regions = [roi for roi in regions if usable(roi, reader.size)]
     readings = [reader(frame, roi, mirrored=bool(i % 2)) for i, roi in enumerate(regions)]
     best: list[Reading] = []
@@ -107,6 +111,13 @@ def grid(width: int, height: int, plan: SearchPlan) -> list[Roi]:
     return found
 
 
+def close_ups(width: int, height: int) -> list[Roi]:
+    """Regions of figures that are cut off at the hips or thighs: larger than the frame, centred near its lower edge."""
+    shares = [(x, y) for y in (0.8, 1.0) for x in (0.3, 0.5, 0.7)]
+    side = min(width, height)
+    return [Roi(x * width, y * height, factor * side) for factor in (1.6, 2.1) for x, y in shares]
+
+
 def _spread(length: int, side: float) -> list[float]:
     """Centres of as many regions of a side as cover a length, flush with its ends."""
     if side >= length:
@@ -133,25 +144,46 @@ def read_around(
     return found
 
 
-def follow(
-    reader: Reader, seeds: dict[int, list[Reading]], pool: list[list[Reading]], plan: SearchPlan, *, backward: bool
-) -> None:
-    """One pass through the clip: adds to each frame's pool readings around where the person was in the frame before.
+def read_clip(reader: Reader, detector: Detector, plan: SearchPlan) -> list[list[Reading]]:
+    """Readings of the main person in every frame; a frame without any is one where nobody is believed to be.
 
-    A seed (readings by frame) takes over where it is supported clearly better than the pass. The pass ends where the
-    person is lost, and begins again at the next seed.
+    Forward first, searching where nobody is followed (every `plan.every` frames) and now and then in any case
+    (`plan.again`), then backward from wherever the forward pass had somebody.
     """
-    variants = _BACKWARD if backward else _FORWARD
+    length = len(reader.frames)
+    pool: list[list[Reading]] = [[] for _ in range(length)]
     current: Consensus | None = None
-    for frame in range(len(pool) - 1, -1, -1) if backward else range(len(pool)):
-        if current is not None:
-            found = read_around(reader, frame, current.points, current.confidence, variants)
-            current = consensus(found) if found else None
-            if current is not None and current.support < plan.lost:
-                current = None
-            if current is not None:
-                pool[frame] += found
-        if frame in seeds:
-            seed = consensus(seeds[frame])
-            if current is None or seed.support > current.support + 0.1:
-                current = seed
+    for frame in range(length):
+        current = _step(reader, frame, current, pool[frame], _FORWARD, plan.lost)
+        due = plan.again if current is not None else plan.every
+        if frame % due == 0 or frame == length - 1:
+            found = search(reader, detector, frame, plan)
+            if found and (current is None or consensus(found).support > current.support + 0.1):
+                current = consensus(found)
+                pool[frame] = found
+    current = None
+    for frame in range(length - 1, -1, -1):
+        before = consensus(pool[frame]) if pool[frame] else None
+        current = _step(reader, frame, current, pool[frame], _BACKWARD, plan.lost)
+        if before is not None and (current is None or before.support > current.support + 0.1):
+            current = before
+    return pool
+
+
+def _step(
+    reader: Reader,
+    frame: int,
+    current: Consensus | None,
+    pool: list[Reading],
+    variants: tuple[Variant, ...],
+    lost: float,
+) -> Consensus | None:
+    """Reads a frame around where the person was in the one before; adds to the pool unless the person is lost."""
+    if current is None:
+        return None
+    found = read_around(reader, frame, current.points, current.confidence, variants)
+    joined = consensus(found) if found else None
+    if joined is None or joined.support < lost:
+        return None
+    pool += found
+    return joined
