@@ -99,7 +99,8 @@ class DecodeStage:
             upscale=size[0] / chosen.window.width,
             jpeg_bytes=sum(len(jpeg) for jpeg in jpegs),
         )
-        return artifact.to_table(Header("decode", clip.clip_id, quality=quality))
+        extra = {"source_size": [found.width, found.height]}
+        return artifact.to_table(Header("decode", clip.clip_id, quality=quality, extra=extra))
 
     def _plan(self, clip: Clip, found: Probe, size: tuple[int, int]) -> fit.FitPlan:
         if self.config.fit == "pad":

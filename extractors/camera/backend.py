@@ -1,6 +1,6 @@
 """The embedded camera backend: still, turning, or moving, in this order; the simplest that explains the clip wins."""
 
-from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
@@ -62,14 +62,19 @@ class SfmCamera:
         """
         if len(mask) != len(frames) or frames.ndim != 4:
             raise ExtractionError(f"the mask has {len(mask)} frames, the clip {len(frames)}: extract the pose again")
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            greys, masks, _ = working_pictures(frames, mask, self.config.max_side)
-            tracks = track_points(greys, masks, live=self.config.live_tracks)
-        finally:
-            cv2.setNumThreads(threads)
+        tracks = track_clip(frames, mask, self.config)
         return _Judge(self.config, self.solver, tracks, (frames.shape[2], frames.shape[1]), focal).decide()
+
+
+def track_clip(frames: np.ndarray, mask: np.ndarray, config: SfmCameraConfig) -> Tracks:
+    """Tracks of a clip, in working pixels; the same on every machine, since one thread makes them."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        greys, masks, _ = working_pictures(frames, mask, config.max_side)
+        return track_points(greys, masks, live=config.live_tracks)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 class _Judge:
@@ -107,14 +112,14 @@ class _Judge:
     def _turning(self) -> RotationFit | None:
         """The rotating camera that explains the clip; its focal length changes only where a constant one fails."""
         limit = self.tracks.size[0] / 512
-        options = {"focal": self.focal, "limit": limit}
-        free = fit_rotation(self.tracks, zoom=True, fix_focal=self.known, **options)
+        fit = partial(fit_rotation, self.tracks, focal=self.focal, fix_focal=self.known, limit=limit)
+        free = fit(zoom=True)
         if free is None:
             return None
         self.quality |= finite_quality(rotation_explained=free.explained, rotation_error_px=free.error, zoom=free.zoom)
         if free.explained < self.config.rotation_share:
             return free
-        constant = fit_rotation(self.tracks, zoom=False, fix_focal=self.known, **options)
+        constant = fit(zoom=False)
         if constant is not None and constant.explained > free.explained - 0.02 and constant.error < free.error + 0.1:
             return constant
         return free

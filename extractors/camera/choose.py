@@ -60,7 +60,7 @@ def weigh(solution: Solution) -> Evidence:
 
 
 def parallax(solution: Solution) -> float:
-    """Median over points of the widest angle, in degrees, between the rays that see it first, in the middle and last."""
+    """Median over points of the widest angle, degrees, between the rays that see it first, in the middle and last."""
     rows = np.flatnonzero(solution.used.sum(axis=0) >= 3)
     if not len(rows):
         return 0.0
@@ -120,7 +120,7 @@ def focal_deviation(solution: Solution) -> float:
     coupling = np.zeros((count, size, 3))
     by_point = project @ rotation
     np.add.at(coupling, (point[:, None], 6 * frame[:, None] + np.arange(6)), np.swapaxes(camera, 1, 2) @ by_point)
-    np.add.at(coupling, (point, 6 * length), (np.swapaxes(focal, 1, 2) @ by_point)[:, 0])
+    np.add.at(coupling[:, 6 * length], point, (np.swapaxes(focal, 1, 2) @ by_point)[:, 0])
     own = np.zeros((count, 3, 3))
     np.add.at(own, point, np.swapaxes(by_point, 1, 2) @ by_point)
     normal = np.zeros((size, size))
@@ -142,7 +142,7 @@ def focal_deviation(solution: Solution) -> float:
 
 
 def _gauge(solution: Solution) -> np.ndarray:
-    """The seven changes of all cameras that no picture shows [6 L + 1, 7]: rotation, translation, scale of the world."""
+    """The seven changes of all cameras that no picture shows, [6 L + 1, 7]: the world's rotation, place and scale."""
     length = len(solution.focal)
     rotation, translation = solution.world_to_cam[:, :3, :3], solution.world_to_cam[:, :3, 3]
     free = np.zeros((length, 6, 7))

@@ -40,8 +40,9 @@ def stillness(tracks: Tracks) -> Stillness:
     start = xy[seen.argmax(axis=0), np.arange(xy.shape[1])]
     moved = np.where(seen, np.linalg.norm(xy - start, axis=-1), 0.0)
     # One bad frame (a compression artefact) must not unsettle a track; a slow drift shows at the end of it.
-    still = np.quantile(moved, 0.98, axis=0) < STILL_PIXELS * max(tracks.size) / 512
-    still &= moved[length - 1 - seen[::-1].argmax(axis=0), np.arange(xy.shape[1])] < STILL_PIXELS * max(tracks.size) / 512
+    limit = STILL_PIXELS * max(tracks.size) / 512
+    last = length - 1 - seen[::-1].argmax(axis=0)
+    still = (np.quantile(moved, 0.98, axis=0) < limit) & (moved[last, np.arange(xy.shape[1])] < limit)
     cell = np.clip(start / np.array(tracks.size) * CELLS, 0, CELLS - 1).astype(int) @ np.array([1, CELLS])
     held = seen & still
     return Stillness(

@@ -13,7 +13,7 @@ from extractors.geometry.rigid import rotation_from_vector
 
 MAX_PAIRS = 15_000
 DRIFT = 0.02
-"""Growth of the tolerance with the gap between two frames, a frame: tracks drift, and a model is not to blame for it."""
+"""Growth of the tolerance with each frame of the gap between two: tracks drift, and the model is not to blame."""
 PRIOR_LOG_FOCAL = 0.5
 """Standard deviation of the log focal length about the assumed one; decides only where rotation does not."""
 
@@ -124,17 +124,12 @@ def _solve(
         error = pairs.q - predicted
         blocks = _jacobian(pairs, rotation, np.exp(log_focal), predicted, ray, there)
         weight = 1 / (1 + (error**2).sum(axis=1) / scale**2)
-        index = np.concatenate(
-            [3 * pairs.i[:, None] + np.arange(3), 3 * pairs.j[:, None] + np.arange(3)]
-            + [3 * length + pairs.i[:, None], 3 * length + pairs.j[:, None]],
-            axis=1,
-        )
+        i, j = pairs.i[:, None], pairs.j[:, None]
+        index = np.hstack([3 * i + np.arange(3), 3 * j + np.arange(3), 3 * length + i, 3 * length + j])
         products = np.einsum("p,pki,pkj->pij", weight, blocks, blocks)
         flat = (index[:, :, None] * count + index[:, None, :]).ravel()
         normal = np.bincount(flat, products.ravel(), minlength=count * count).reshape(count, count)
-        gradient = np.bincount(
-            index.ravel(), np.einsum("p,pki,pk->pi", weight, blocks, error).ravel(), minlength=count
-        )
+        gradient = np.bincount(index.ravel(), np.einsum("p,pki,pk->pi", weight, blocks, error).ravel(), minlength=count)
         normal, gradient = _change_focal_unknowns(normal, gradient, log_focal, sums, zoom, prior)
         covariance = np.linalg.inv(normal)
         # A wrong model can ask for absurd steps; held back, it ends as a bad fit instead of no fit.

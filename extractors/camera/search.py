@@ -112,16 +112,15 @@ class Search:
             if np.ptp(np.log(smooth)) < ZOOM_RANGE or weigh(free).error > ZOOM_GAIN * evidence.error:
                 return self.solver.refine(solution, solution.name)
             profile = smooth / smooth[0]
-            steadied = replace(free, tracks=without_zoom(solution.tracks, profile), focal=np.full_like(smooth, smooth[0]))
+            constant = np.full_like(smooth, smooth[0])
+            steadied = replace(free, tracks=without_zoom(solution.tracks, profile), focal=constant)
             fixed = self.solver.refine(steadied, f"{solution.name}, zoom")
         except SolverError:
             return solution
         fixed = replace(fixed, tracks=solution.tracks, focal=fixed.focal * profile)
         return fixed if weigh(fixed).error < 1.05 * weigh(free).error else free
 
-    def _with_assumed_focal(
-        self, tracks: Tracks, keys: np.ndarray, solution: Solution, evidence: Evidence
-    ) -> Solution:
+    def _with_assumed_focal(self, tracks: Tracks, keys: np.ndarray, solution: Solution, evidence: Evidence) -> Solution:
         """The cameras of the assumed focal length, where every other one explains the clip as well."""
         for mapper in ("global", "incremental"):
             try:

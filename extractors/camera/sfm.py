@@ -82,7 +82,9 @@ class Solver:
             np.savez(question, **job)
             command = [sys.executable, "-m", "extractors.camera.sfm_worker", str(question), str(answer)]
             try:
-                done = subprocess.run(command, env=environment, capture_output=True, timeout=self.timeout_s, check=False)
+                done = subprocess.run(
+                    command, env=environment, capture_output=True, timeout=self.timeout_s, check=False
+                )
             except subprocess.TimeoutExpired:
                 raise SolverError(f"{name}: no answer within {self.timeout_s:.0f} s") from None
             if done.returncode or not answer.exists():

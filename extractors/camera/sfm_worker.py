@@ -1,15 +1,15 @@
-"""Structure from motion by pycolmap in a process of its own: `python -m extractors.camera.sfm_worker JOB.npz RESULT.npz`.
+"""Structure from motion by pycolmap, in a process of its own: `python -m extractors.camera.sfm_worker JOB RESULT`.
 
 A wrong call ends the process from C++, and pycolmap and OpenCV do not live together in one process, so this module is
 started by `extractors.camera.sfm` alone, with its input and output as files, and imports neither OpenCV nor anything
 that does. One thread and fixed seeds: the same job gives the same bytes.
 
-Job: xy float64 [L, N, 2] (tracks, NaN where unseen, pixel (0, 0) the centre of the first), size int [2] (width,
-height), mapper ("global", "incremental" or "given"), focal float64 [L] (pixels; one value but for "given"), fix_focal bool, keys
-int [n] (keyframes of the mapper), world_to_cam float64 [L, 4, 4] (of mapper "given"), free_zoom bool (every frame has a
-focal length of its own), rounds int (bundle adjustments), noise float (pixels, the scale of the robust loss).
-Result: world_to_cam [L, 4, 4], focal [L], points [N, 3] (NaN where not triangulated), used bool [L, N] (observations
-that the solution explains), registered int (keyframes that the mapper placed); or problem str.
+Job (.npz): xy float64 [L, N, 2] (tracks, NaN where unseen, pixel (0, 0) the centre of the first), size int [2] (width,
+height), mapper ("global", "incremental" or "given"), focal float64 [L] (pixels; one value but for "given"), fix_focal
+bool, keys int [n] (keyframes of the mapper), world_to_cam float64 [L, 4, 4] (of mapper "given"), free_zoom bool (every
+frame has a focal length of its own), rounds int (bundle adjustments), noise float (pixels, scale of the robust loss).
+Result (.npz): world_to_cam [L, 4, 4], focal [L], points [N, 3] (NaN where not triangulated), used bool [L, N]
+(observations that the solution explains), registered int (keyframes that the mapper placed); or problem str.
 """
 
 import sys
@@ -43,7 +43,7 @@ def main(job_path: str, result_path: str) -> None:
         job = dict(stored)
     result = solve(job)
     with Path(result_path).open("wb") as file:
-        np.savez(file, **result)
+        np.savez(file, allow_pickle=False, **result)
 
 
 def solve(job: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Point tracks through a clip: pyramidal Lucas–Kanade flow, checked forward and backward, the characters left out."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -86,11 +87,17 @@ def _flow(
     """Where `points` [n, 2] of one picture are in another, and which of them come back when tracked back."""
     if not len(points):
         return np.zeros((0, 2), np.float32), np.zeros(0, bool)
-    options = {"winSize": (window, window), "criteria": FLOW_CRITERIA, "minEigThreshold": 1e-4}
-    options |= {"maxLevel": 4} if guess is None else {"maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-    moved, ok, _ = cv2.calcOpticalFlowPyrLK(before, after, points, None if guess is None else guess.copy(), **options)
-    start = None if guess is None else points.copy()
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(after, before, moved, start, **options)
+    flags, levels = (0, 4) if guess is None else (cv2.OPTFLOW_USE_INITIAL_FLOW, 0)
+    flow = partial(
+        cv2.calcOpticalFlowPyrLK,
+        winSize=(window, window),
+        maxLevel=levels,
+        criteria=FLOW_CRITERIA,
+        flags=flags,
+        minEigThreshold=1e-4,
+    )
+    moved, ok, _ = flow(before, after, points, None if guess is None else guess.copy())
+    back, ok_back, _ = flow(after, before, moved, None if guess is None else points.copy())
     return moved, (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.linalg.norm(back - points, axis=1) < 0.5)
 
 

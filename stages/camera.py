@@ -1,0 +1,123 @@
+"""Camera: a pose and intrinsics for every frame, from the clip's camera track if it has one, else from the picture."""
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from extractors.camera.backend import SfmCameraConfig, track_clip
+from extractors.camera.contradiction import contradiction
+from extractors.camera.vmd import parse_camera_track, track_cameras
+from extractors.geometry.cameras import rescale_intrinsics
+from extractors.protocols import CameraExtractor, CameraResult
+from schemas.artifacts.camera import STAGE, CameraArtifact, SparseDepth
+from schemas.artifacts.frames import FramesArtifact
+from schemas.artifacts.header import Header, finite_quality, read_header
+from schemas.artifacts.pose import PoseArtifact
+from schemas.clip import Clip
+from schemas.config import FrozenConfig
+from stages.base import Inputs, StageError
+from stages.jpeg import decode_frames, scaled_size
+
+CameraBackend = Annotated[SfmCameraConfig, Field(discriminator="backend")]
+
+
+class CameraConfig(FrozenConfig):
+    """Where cameras come from."""
+
+    backend: CameraBackend = Field(default_factory=SfmCameraConfig, description="What finds cameras in the picture.")
+    use_camera_track: bool = Field(
+        True, description="Take the cameras of a clip that has an MMD camera track from the track, not the picture."
+    )
+
+
+class CameraStage:
+    """FramesArtifact of "decode" and PoseArtifact of "pose" (its mask) in, CameraArtifact out, whose status is the
+    artifact's. Frames that repeat the one before have its camera.
+    """
+
+    name: ClassVar[str] = STAGE
+    version: ClassVar[int] = 1
+
+    def __init__(self, config: CameraConfig) -> None:
+        self.config = config
+        self._extractor: CameraExtractor = config.backend.build()
+
+    def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
+        """Raises StageError where the inputs do not belong together, ExtractionError for a broken camera track."""
+        frames = FramesArtifact.from_table(inputs["decode"])
+        mask = PoseArtifact.from_table(inputs["pose"]).mask
+        if not frames.jpegs or len(mask) != len(frames.jpegs):
+            raise StageError(
+                f"{clip.clip_id}: {len(frames.jpegs)} frames but {len(mask)} masks: run decode and pose again"
+            )
+        source_size = read_header(inputs["decode"]).extra.get("source_size")
+        fresh = ~np.asarray(frames.repeated, bool)
+        fresh[0] = True
+        small = scaled_size(frames.size, self.config.backend.max_side)
+        pictures = decode_frames(frames, self.config.backend.max_side)
+        if self.config.use_camera_track and clip.camera_track is not None:
+            result = self._from_track(clip, frames, source_size)
+            tracks = track_clip(pictures[fresh], mask[fresh], self.config.backend)
+            picture = subset(result.camera, np.flatnonzero(fresh))
+            result.quality["track_contradiction"] = contradiction(tracks, picture, frames.size)
+        else:
+            focal = clip.focal
+            if focal is not None and source_size is not None:
+                # The manifest speaks of the source's picture; the frame may be a part of it.
+                focal *= source_size[0] / frames.crop[2]
+            found = self._extractor(pictures[fresh], mask[fresh], fps=frames.fps, focal=focal, seed=clip.seed(STAGE))
+            whole = rescaled(found.camera, small, frames.size)
+            result = CameraResult(subset(whole, np.cumsum(fresh) - 1), found.quality)
+        quality = result.quality | finite_quality(repeated_share=1 - fresh.mean())
+        return result.camera.to_table(Header(STAGE, clip.clip_id, result.camera.status, quality))
+
+    def _from_track(self, clip: Clip, frames: FramesArtifact, source_size: list[int] | None) -> CameraResult:
+        assert clip.camera_track is not None
+        path = Path(clip.camera_track)
+        try:
+            track = parse_camera_track(path.read_bytes(), path.name)
+        except OSError as error:
+            raise StageError(
+                f"{clip.clip_id}: camera track {path}: {error.strerror}: put it back, or ingest again"
+            ) from error
+        if source_size is None:
+            raise StageError(f"{clip.clip_id}: the frames do not say how large the source's picture is: decode again")
+        camera = track_cameras(
+            track,
+            frames.timestamps - clip.start_s,
+            size=frames.size,
+            source_size=(source_size[0], source_size[1]),
+            crop=frames.crop,
+            offset_s=clip.camera_track_offset_s,
+        )
+        return CameraResult(camera, finite_quality(focal_px=camera.intrinsics[0, 0]))
+
+
+def subset(camera: CameraArtifact, rows: np.ndarray) -> CameraArtifact:
+    """The cameras of the frames `rows` [M] (indices, repeats allowed)."""
+    return CameraArtifact(
+        status=camera.status,
+        cam_to_world=camera.cam_to_world[rows],
+        intrinsics=camera.intrinsics[rows],
+        sparse=tuple(camera.sparse[row] for row in rows),
+        focal_source=camera.focal_source,
+        metric=camera.metric,
+    )
+
+
+def rescaled(camera: CameraArtifact, size: tuple[int, int], new_size: tuple[int, int]) -> CameraArtifact:
+    """The cameras of the same pictures resized from `size` (width, height) to `new_size`."""
+    scale = np.array(new_size, np.float64) / np.array(size, np.float64)
+    return CameraArtifact(
+        status=camera.status,
+        cam_to_world=camera.cam_to_world,
+        intrinsics=rescale_intrinsics(camera.intrinsics, size, new_size),
+        sparse=tuple(
+            SparseDepth(((s.xy + 0.5) * scale - 0.5).astype(np.float32), s.inverse_depth) for s in camera.sparse
+        ),
+        focal_source=camera.focal_source,
+        metric=camera.metric,
+    )
