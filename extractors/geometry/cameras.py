@@ -31,9 +31,7 @@ def intrinsics_from_fov(fov_y: np.ndarray | float, size: tuple[int, int]) -> np.
     )
 
 
-def rescale_intrinsics(
-    intrinsics: np.ndarray, size: tuple[float, float], new_size: tuple[float, float]
-) -> np.ndarray:
+def rescale_intrinsics(intrinsics: np.ndarray, size: tuple[float, float], new_size: tuple[float, float]) -> np.ndarray:
     """Intrinsics [..., 4] of an image of `size` (W, H) after resizing the whole image to `new_size`.
 
     f' = f·s and c' = (c + 0.5)·s − 0.5 along each axis, because scaling keeps the image's border in place, not the
