@@ -2,6 +2,7 @@
 
 import ast
 import struct
+from functools import lru_cache
 
 import numpy as np
 import simplejpeg
@@ -41,8 +42,14 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
     (length,) = struct.unpack_from(length_format, data, 8)
     if length > MAX_HEADER or start + length > len(data):
         raise DecodeError(f".npy header of {length} bytes is cut off or above the limit of {MAX_HEADER}")
+    return (*_header_fields(data[start : start + length]), start + length)
+
+
+@lru_cache(maxsize=256)
+def _header_fields(text: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of a header's text; remembered, because the samples of a dataset share theirs."""
     try:
-        header = ast.literal_eval(data[start : start + length].decode("latin-1").strip())
+        header = ast.literal_eval(text.decode("latin-1").strip())
         dtype, shape, fortran = np.dtype(header["descr"]), header["shape"], header["fortran_order"]
     except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise DecodeError(f"malformed .npy header ({error})") from error
@@ -52,7 +59,7 @@ def npy_header(data: bytes) -> tuple[tuple[int, ...], np.dtype, int]:
         raise DecodeError(f"dtype {dtype}, Fortran order {fortran}: only C-ordered arrays of numbers are read")
     if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
         raise DecodeError(f"malformed .npy shape {shape!r}")
-    return shape, dtype, start + length
+    return shape, dtype
 
 
 def decode_npy(data: bytes, dtype: str, shape: tuple[int | None, ...]) -> np.ndarray:

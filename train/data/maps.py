@@ -1,5 +1,6 @@
 """Single maps out of a large `.npy` member, by offset: of `[references, frames, …]` only one reference's window."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class MapLayout:
     @property
     def map_bytes(self) -> int:
         """Bytes of one map."""
-        return int(np.prod(self.shape[2:])) * np.dtype(self.dtype).itemsize
+        return math.prod(self.shape[2:]) * np.dtype(self.dtype).itemsize
 
     def ranges(self, span: Range, reference: int, frames: Sequence[int]) -> list[Range]:
         """The header's range, for `check`, then those of one reference's maps at `frames`. span: the member's place.
@@ -27,12 +28,12 @@ class MapLayout:
         The header's length follows from the member's size, so that header and maps are one read. Raises DecodeError
         where the member cannot hold an array of this layout.
         """
-        offset, size = span
-        header = size - self.map_bytes * self.shape[0] * self.shape[1]
+        (offset, size), each = span, self.map_bytes
+        header = size - each * self.shape[0] * self.shape[1]
         if not 10 <= header <= MAX_HEADER:
             raise DecodeError(f"{size} bytes do not hold {self.dtype} {self.shape}")
-        first = offset + header + self.map_bytes * reference * self.shape[1]
-        return [(offset, header), *((first + self.map_bytes * frame, self.map_bytes) for frame in frames)]
+        first = offset + header + each * reference * self.shape[1]
+        return [(offset, header), *((first + each * frame, each) for frame in frames)]
 
     def check(self, header: bytes) -> None:
         """Raises DecodeError unless the header that was read is that of an array of this layout."""
