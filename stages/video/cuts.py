@@ -25,7 +25,8 @@ from schemas.config import FrozenConfig
 
 SIZE = 128
 """Width and height of the frames that are compared; the aspect ratio does not matter to the tests."""
-_SIDE = 4  # frames compared on each side of a place: one more than the longest flash
+_FLASH = 3  # frames of the longest disturbance after which a shot goes on
+_SIDE = _FLASH + 1  # frames compared on each side of a place
 _LAG = 2  # frames apart on one side that the difference across a place must exceed
 _BLACK = 40  # every pixel of a black frame is below this luma (0-255), which leaves room for noise
 
@@ -41,7 +42,9 @@ class CutConfig(FrozenConfig):
     min_contrast: float = Field(
         1.25, ge=0, description="Least difference across a cut over the greatest between frames on one side of it."
     )
-    neighbours: int = Field(7, ge=4, description="Frames on each side that a difference is compared with.")
+    neighbours: int = Field(
+        8, ge=4, description="Frames on each side that a difference is compared with; shots of fewer may be missed."
+    )
     repeat_difference: float = Field(
         1.0, ge=0, description="Largest block difference (0-255) between a frame and its repetition."
     )
@@ -67,46 +70,101 @@ class CutResult:
 
 def detect(frames: Iterator[np.ndarray], config: CutConfig) -> CutResult:
     """Cuts in a stream of frames uint8 [SIZE, SIZE, 3] (BGR). A few pictures are held at a time."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    recent: deque[np.ndarray] = deque(maxlen=config.neighbours + _SIDE + 1)
-    residuals: list[float] = []
-    repeated: list[bool] = []
+    search = _Search(config)
     black: list[bool] = []
-    found: dict[int, float] = {}
-
-    def judge(place: int) -> None:
-        ratio = standing_out(residuals, place, config.neighbours)
-        # At the ends of a source one side is too short to tell what its motion is like.
-        edge = min(place, len(residuals) - place) <= _LAG
-        if residuals[place] >= config.min_difference and ratio >= config.min_ratio * (2 if edge else 1):
-            index = place - (len(residuals) - len(recent))
-            held = list(recent)
-            if _breaks(held[max(0, index - _SIDE) : index], held[index : index + _SIDE], config, flow):
-                found[place] = ratio
-
     for frame in frames:
-        before = recent[-1] if recent else None
-        recent.append(frame)
         black.append(is_black(frame))
-        repeated.append(before is not None and is_repeat(before, frame, config.repeat_difference))
-        if before is None or repeated[-1]:
-            residuals.append(0.0)
-        else:
-            residuals.append(compensated_difference(before, frame, flow))
-        if len(residuals) > config.neighbours + 1:
-            judge(len(residuals) - 1 - config.neighbours)
-    for place in range(max(1, len(residuals) - config.neighbours), len(residuals)):
-        judge(place)
+        search.add(frame)
+    search.finish()
+    found = search.found
     for start, end in _runs(black):
-        if end - start >= _SIDE:  # fewer are a flash
+        if end - start > _FLASH:
             found |= {place: 0.0 for place in (start, end) if 0 < place < len(black) and place not in found}
     chosen = sorted(found) if config.enabled else []
     return CutResult(
-        count=len(residuals),
+        count=len(black),
         cuts=tuple(chosen),
         scores=tuple(found[place] for place in chosen),
-        repeated=np.asarray(repeated, bool),
+        repeated=np.asarray(search.repeated, bool),
     )
+
+
+class _Search:
+    """The state of a search: differences so far, and the last pictures that differ from the one before.
+
+    Repetitions are left out of every comparison but the count of frames: drawn on threes, a motion is one of bigger
+    steps, not two still frames and a jump.
+    """
+
+    def __init__(self, config: CutConfig) -> None:
+        self.config = config
+        self.residuals: list[float] = []
+        self.repeated: list[bool] = []
+        self.found: dict[int, float] = {}
+        self._recent: deque[tuple[int, np.ndarray]] = deque(maxlen=2 * config.neighbours + _FLASH + 2)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+
+    def add(self, frame: np.ndarray) -> None:
+        """Take the next frame, and judge the place whose surroundings are now known."""
+        index = len(self.residuals)
+        before = self._recent[-1][1] if self._recent else None
+        repeats = before is not None and is_repeat(before, frame, self.config.repeat_difference)
+        self.repeated.append(repeats)
+        self.residuals.append(0.0 if before is None or repeats else self._difference(before, frame))
+        if not repeats:
+            self._recent.append((index, frame))
+        if index > self.config.neighbours:
+            self._judge(index - self.config.neighbours)
+
+    def finish(self) -> None:
+        """Judge the places near the end."""
+        count = len(self.residuals)
+        for place in range(max(1, count - self.config.neighbours), count):
+            self._judge(place)
+
+    def _judge(self, place: int) -> None:
+        config = self.config
+        ratio = self._ratio(place)
+        if self.residuals[place] < config.min_difference or ratio < config.min_ratio:
+            return
+        before = [frame for index, frame in self._recent if place - config.neighbours <= index < place]
+        after = [frame for index, frame in self._recent if place <= index < place + config.neighbours]
+        # At the ends of a source one side may be too short to tell what its motion is like.
+        starts = place < config.neighbours and len(before) <= _LAG
+        ends = len(self.residuals) - place < config.neighbours and len(after) <= _LAG
+        if (starts or ends) and ratio < 2 * config.min_ratio:
+            return
+        begun = next((p for p in range(max(1, place - _FLASH), place) if p in self.found), None)
+        if begun is not None:
+            # Two breaks so close are a flash where the picture returns, else one cut with a flash upon it.
+            calm = [frame for index, frame in self._recent if begun - config.neighbours <= index < begun]
+            usual = max(config.min_difference, 2 * max(self._motion(calm[-_SIDE:]), self._motion(after[:_SIDE])))
+            if self._difference(calm[-1], after[0]) < usual:
+                del self.found[begun]
+            return
+        flash = max((n for n in range(1, _FLASH + 1) if self._flash_ends(place, place + n)), default=0)
+        inside = max(self._motion(before[-_SIDE:]), self._motion(after[flash : flash + _SIDE]))
+        least = max(config.min_difference, config.min_contrast * inside)
+        if all(self._difference(b, a) >= least for b in before[-_SIDE:] for a in after[:_SIDE]):
+            self.found[place] = ratio
+
+    def _flash_ends(self, place: int, end: int) -> bool:
+        """Whether a flash that may have begun at `place` ends at `end`: the break there is as great."""
+        return (
+            end < len(self.residuals)
+            and self.residuals[end] >= 0.5 * self.residuals[place]
+            and self._ratio(end) >= self.config.min_ratio
+        )
+
+    def _ratio(self, place: int) -> float:
+        return standing_out(self.residuals, place, self.config.neighbours)
+
+    def _motion(self, side: Sequence[np.ndarray]) -> float:
+        """The greatest difference of frames _LAG apart: what motion alone makes."""
+        return max((self._difference(side[i], side[i + _LAG]) for i in range(len(side) - _LAG)), default=0.0)
+
+    def _difference(self, before: np.ndarray, after: np.ndarray) -> float:
+        return compensated_difference(before, after, self._flow)
 
 
 def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
@@ -121,19 +179,6 @@ def standing_out(residuals: Sequence[float], place: int, neighbours: int) -> flo
         [*residuals[max(1, place - neighbours) : place], *residuals[place + 1 : place + 1 + neighbours]], reverse=True
     )
     return residuals[place] / max(around[1] if len(around) > 1 else 0.0, 1.0)
-
-
-def _breaks(
-    before: Sequence[np.ndarray], after: Sequence[np.ndarray], config: CutConfig, flow: "cv2.DISOpticalFlow"
-) -> bool:
-    """Whether every frame before differs from every frame after, and more than frames on one side do."""
-    inside = [
-        compensated_difference(side[i], side[i + _LAG], flow)
-        for side, i in ((before, len(before) - 1 - _LAG), (after, 0))
-        if len(side) > _LAG
-    ]
-    least = max(config.min_difference, config.min_contrast * max(inside, default=0.0))
-    return all(compensated_difference(b, a, flow) >= least for b in before for a in after)
 
 
 def compensated_difference(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlow") -> float:
