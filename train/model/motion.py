@@ -25,8 +25,8 @@ def camera_guidance(batch: TrainBatch, config: ModelConfig) -> Tensor | None:
 def optical_flow(frames: Tensor, *, factor: int) -> Tensor:
     """Dense inverse search flow arriving at each frame from the one before it, in pixels.
 
-    frames: uint8 `[B, F, 3, H, W]`; returns `[B, F, 2, H / factor, W / factor]`. Index 0 is zero. Cells hold the mean over their pixels. Computed on the CPU (the
-    ablation "w/ Flow" of table 2; OpenCV's DIS).
+    frames: uint8 `[B, F, 3, H, W]`; returns `[B, F, 2, H / factor, W / factor]`. Index 0 is zero. Cells hold the mean
+    over their pixels. Computed on the CPU (the ablation "w/ Flow" of table 2; OpenCV's DIS).
     """
     import cv2
 

@@ -1,0 +1,176 @@
+"""Distributed checkpoints: written in the background, appear whole or not at all, the newest ones are kept.
+
+    <run>/checkpoints/step-00001000/     .metadata and one file a rank (torch.distributed.checkpoint), trainer.json
+
+A checkpoint is written as `step-….tmp` and renamed when every rank's part is on disk. It can be read by any number of
+ranks.
+"""
+
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from pydantic import Field, ValidationError
+from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
+from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, async_save
+from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
+
+from schemas.config import FrozenConfig
+from train.data.state import ReaderState
+from train.optim import ShardedAdamW, WeightAverage
+
+TRAINER = "trainer.json"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message names the folder, the cause and the next step."""
+
+
+class TrainerState(FrozenConfig):
+    """The file `trainer.json` of a checkpoint: what is not a tensor."""
+
+    format_version: Literal[1] = 1
+    stage: Literal[1, 2] = Field(description="Stage of the run.")
+    step: int = Field(ge=0, description="Optimiser steps done.")
+    world: int = Field(ge=1, description="Ranks that wrote it.")
+    reader: ReaderState = Field(description="Place in the order of samples.")
+
+
+class Checkpointer:
+    """Saves and restores one run. Every method is collective: all ranks call it."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        model: nn.Module,
+        optimizer: ShardedAdamW,
+        average: WeightAverage | None,
+        keep: int,
+        asynchronous: bool,
+    ) -> None:
+        self._folder = folder
+        self._model = model
+        self._optimizer = optimizer
+        self._average = average
+        self._keep = keep
+        self._asynchronous = asynchronous
+        # The background write gathers over a group of its own, or its messages would mix with those of training.
+        self._group = dist.new_group(backend="gloo")
+        self._pending: tuple[Future[Any], Path] | None = None
+        if dist.get_rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            for leftover in folder.glob("*.tmp"):
+                shutil.rmtree(leftover)
+        dist.barrier()
+
+    def save(self, state: TrainerState) -> None:
+        """Writes a checkpoint; returns when it is copied (asynchronous) or on disk."""
+        self.wait()
+        final = self._folder / f"step-{state.step:08d}"
+        if final.exists():
+            return
+        part = final.with_suffix(".tmp")
+        if dist.get_rank() == 0:
+            part.mkdir(exist_ok=True)
+            (part / TRAINER).write_text(state.model_dump_json(indent=2) + "\n")
+        dist.barrier(self._group)
+        tensors = self._tensors()
+        if self._asynchronous:
+            future = async_save(tensors, checkpoint_id=part, process_group=self._group)
+            self._pending = (future.upload_completion if isinstance(future, AsyncSaveResponse) else future), final
+        else:
+            save_sharded(tensors, checkpoint_id=part, process_group=self._group)
+            self._finish(final)
+
+    def wait(self) -> None:
+        """Returns when no write is under way. Raises CheckpointError where one failed."""
+        if self._pending is None:
+            return
+        future, final = self._pending
+        self._pending = None
+        try:
+            future.result()
+        except Exception as error:
+            raise CheckpointError(f"{final} could not be written: {error}; is the disk full?") from error
+        self._finish(final)
+
+    def _finish(self, final: Path) -> None:
+        dist.barrier(self._group)
+        if dist.get_rank() == 0:
+            final.with_suffix(".tmp").rename(final)
+            for old in list_checkpoints(self._folder)[: -self._keep]:
+                shutil.rmtree(old)
+        dist.barrier(self._group)
+
+    def restore(self, path: Path) -> TrainerState:
+        """Loads a checkpoint, whatever number of ranks wrote it."""
+        saved = read_trainer_state(path)
+        rank = dist.get_rank()
+        tensors = self._tensors()
+        if rank >= saved.world:
+            # A rank that was not there when it was saved keeps its own generator; nothing of a sample depends on it.
+            tensors.pop(_generator_key(rank))
+        load_sharded(tensors, checkpoint_id=path, process_group=self._group)
+        set_model_state_dict(self._model, tensors["model"])
+        if (generator := tensors.get(_generator_key(rank))) is not None:
+            torch.set_rng_state(generator)
+        return saved
+
+    def _tensors(self) -> dict[str, Any]:
+        return {
+            "model": get_model_state_dict(self._model),
+            # Optimiser and averages are loaded in place: these are their own tensors.
+            "optimizer": self._optimizer.state_dict(),
+            **({"average": self._average.state_dict()} if self._average is not None else {}),
+            _generator_key(dist.get_rank()): torch.get_rng_state(),
+        }
+
+
+def _generator_key(rank: int) -> str:
+    return f"generator_{rank}"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Finished checkpoints of a folder, oldest first."""
+    return sorted(p for p in folder.glob("step-*") if p.suffix != ".tmp" and (p / ".metadata").is_file())
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The newest finished checkpoint of a run, or None."""
+    found = list_checkpoints(run / "checkpoints")
+    return found[-1] if found else None
+
+
+def read_trainer_state(path: Path) -> TrainerState:
+    """`trainer.json` of a checkpoint. Raises CheckpointError."""
+    try:
+        return TrainerState.model_validate_json((path / TRAINER).read_text())
+    except (OSError, ValidationError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of this trainer: {error}") from error
+
+
+def full_state(model: nn.Module) -> dict[str, Tensor]:
+    """All weights, gathered into the host memory of rank 0 (empty elsewhere). Collective."""
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def read_unsharded(path: Path, model: nn.Module) -> None:
+    """Loads the weights of a checkpoint into an unsharded network, in one process."""
+    state = {"model": model.state_dict()}
+    try:
+        load_sharded(state, checkpoint_id=path, no_dist=True)
+    except (RuntimeError, CheckpointException) as error:
+        raise CheckpointError(f"{path} does not fit the configured network: {error}") from error
+    model.load_state_dict(state["model"])

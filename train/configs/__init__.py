@@ -1,0 +1,1 @@
+"""Packaged configurations: `python -m train stage1.yaml`."""

@@ -1,0 +1,82 @@
+"""Ranks: start and end of the process group, and the few values that all ranks must agree on."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from train.config import ConfigError, ParallelConfig
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among the others. device: where its tensors live."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def process_group(config: ParallelConfig) -> Iterator[Ranks]:
+    """Joins the ranks that torchrun started (or makes a group of one) and leaves them at the end."""
+    gpu = torch.cuda.is_available() if config.device == "auto" else config.device == "cuda"
+    if gpu and not torch.cuda.is_available():
+        raise ConfigError("parallel.device is cuda and torch sees no GPU; set parallel.device: cpu")
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cuda", local) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
+    try:
+        yield Ranks(rank=dist.get_rank(), world=dist.get_world_size(), device=device)
+    finally:
+        dist.destroy_process_group()
+
+
+class StopSignal:
+    """Remembers SIGTERM, so that the loop can save and leave between two steps."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    @contextmanager
+    def listening(self) -> Iterator["StopSignal"]:
+        """Handles SIGTERM inside the block; the former handler returns after it."""
+
+        def remember(_number: int, _frame: FrameType | None) -> None:
+            self.received = True
+
+        former = signal.signal(signal.SIGTERM, remember)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGTERM, former)
+
+
+def total(values: list[float], device: torch.device) -> list[float]:
+    """Sums over ranks, in float64; the same on every rank."""
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor)
+    return [float(value) for value in tensor.tolist()]
+
+
+def gather_names(names: list[str], world: int) -> list[str]:
+    """The names of all ranks, in rank order."""
+    gathered: list[list[str]] = [[] for _ in range(world)]
+    dist.all_gather_object(gathered, names)
+    return [name for part in gathered for name in part]

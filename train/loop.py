@@ -1,0 +1,213 @@
+"""The training loop: opens everything, steps, saves. Reads from top to bottom."""
+
+import logging
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import yaml
+
+from train.checkpoint import Checkpointer, CheckpointError, TrainerState, full_state, newest_checkpoint
+from train.config import TrainConfig
+from train.data.motion import finish
+from train.data.state import ReaderState
+from train.distributed import Ranks, StopSignal, process_group
+from train.fsdp import compile_blocks, make_mesh, reshard, shard
+from train.metrics import MetricsWriter
+from train.model.conditions import ConditionEncoder
+from train.model.encoders import Encoders
+from train.model.mikudance import MikuDance
+from train.model.saving import SavedModel, save_model
+from train.networks import open_encoders, open_model
+from train.optim import ShardedAdamW, WeightAverage
+from train.step import LossFunction, TrainStep
+from train.validate import Validator
+
+log = logging.getLogger("train")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """step: the last one done. interrupted: asked to end before the last step of the configuration."""
+
+    step: int
+    interrupted: bool
+
+
+def train(config: TrainConfig) -> Finished:
+    """Trains one stage, going on from the newest checkpoint of `config.output` where there is one.
+
+    Raises ConfigError, WeightsError, DatasetError, StateError, CheckpointError before the first step, and
+    NonFiniteLossError in it.
+    """
+    with process_group(config.parallel) as ranks, StopSignal().listening() as stop:
+        return _train(config, ranks, stop)
+
+
+def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
+    accumulation = config.accumulation(ranks.world)
+    reader = config.reader.build(root=config.dataset, global_batch=config.global_batch)
+    model, encoders = open_networks(config, ranks)
+    conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=config.stage)
+    optimizer = ShardedAdamW(
+        parameters=dict(model.named_parameters()),
+        config=config.optimizer,
+        copies=ranks.world // (config.parallel.shard_ranks or ranks.world),
+    )
+    average = None
+    if config.optimizer.ema_decay is not None:
+        average = WeightAverage(parameters=dict(model.named_parameters()), decay=config.optimizer.ema_decay)
+    checkpointer = Checkpointer(
+        folder=config.output / "checkpoints",
+        model=model,
+        optimizer=optimizer,
+        average=average,
+        keep=config.checkpoint.keep,
+        asynchronous=config.checkpoint.asynchronous,
+    )
+    step, state = _resume(config, checkpointer, reader.start())
+    train_step = TrainStep(
+        config=config,
+        model=model,
+        losses=LossFunction(config=config, model=model, conditioner=conditioner),
+        optimizer=optimizer,
+        average=average,
+        ranks=ranks,
+    )
+    validator = None
+    if config.validation.samples:
+        validator = Validator(
+            config=config, model=model, conditioner=conditioner, ranks=ranks, folder=config.output / "validation"
+        )
+    metrics = None
+    if ranks.first:
+        metrics = MetricsWriter(folder=config.output, first_step=step + 1)
+        (config.output / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    batches = reader.batches(state, rank=ranks.rank, world=ranks.world, micro_batch=config.micro_batch)
+    if ranks.first:
+        log.info("stage %d: steps %d to %d on %d ranks", config.stage, step + 1, config.steps, ranks.world)
+    interrupted = False
+    while step < config.steps and not interrupted:
+        began = time.perf_counter()
+        micro = [finish(batch, ranks.device) for batch in islice(batches, accumulation)]
+        loaded = time.perf_counter()
+        result = train_step(micro, step=step + 1, stop=stop.received)
+        step, state, interrupted = step + 1, state.advanced(), result.stop
+        last = interrupted or step == config.steps
+        values = {
+            "loss": result.loss,
+            "gradient_norm": result.gradient_norm,
+            "learning_rate": config.optimizer.rate(step),
+            "epoch": float(state.epoch),
+            "step_seconds": time.perf_counter() - began,
+            "data_seconds": loaded - began,
+            "samples_per_second": config.global_batch / (time.perf_counter() - began),
+        }
+        if ranks.device.type == "cuda":
+            values["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        if validator is not None and not interrupted and (last or step % config.validation.every == 0):
+            with averaged(model, average):
+                values |= validator.run(step)
+        if metrics is not None:
+            metrics.write(step, values)
+        if last or step % config.checkpoint.every == 0:
+            checkpointer.save(TrainerState(stage=config.stage, step=step, world=ranks.world, reader=state))
+        if export_due(config, step):
+            with averaged(model, average):
+                export(config, model, encoders, ranks, step)
+    checkpointer.wait()
+    if metrics is not None:
+        metrics.close()
+        log.info("stage %d: %s after step %d", config.stage, "asked to end" if interrupted else "done", step)
+    return Finished(step=step, interrupted=interrupted)
+
+
+def open_networks(config: TrainConfig, ranks: Ranks) -> tuple[MikuDance, Encoders]:
+    """The network, sharded, and the frozen networks, on the rank's device."""
+    model, reports = open_model(config)
+    encoders = open_encoders(config)
+    if ranks.first:
+        for report in reports:
+            log.info("%s", report)
+    if config.parallel.checkpointing:
+        model.enable_checkpointing()
+    if config.parallel.compile:
+        compile_blocks(model)
+    shard(model, mesh=make_mesh(config.parallel, ranks.device, ranks.world), config=config.parallel)
+    dtype = torch.bfloat16 if config.parallel.precision == "bfloat16" else torch.float32
+    return model.train(), encoders.to(ranks.device, dtype).eval()
+
+
+def _resume(config: TrainConfig, checkpointer: Checkpointer, fresh: ReaderState) -> tuple[int, ReaderState]:
+    newest = newest_checkpoint(config.output)
+    if newest is None:
+        return 0, fresh
+    saved = checkpointer.restore(newest)
+    if saved.stage != config.stage:
+        raise CheckpointError(
+            f"{newest} is of stage {saved.stage}; give stage {config.stage} an output folder of its own"
+        )
+    saved.reader.check(fresh)
+    log.info("going on from %s", newest)
+    return saved.step, saved.reader
+
+
+class averaged:  # noqa: N801 - reads as a statement: `with averaged(model, average):`
+    """Puts the averaged weights in place inside the block; does nothing where there is no average."""
+
+    def __init__(self, model: MikuDance, average: WeightAverage | None) -> None:
+        self._model = model
+        self._average = average
+
+    def __enter__(self) -> None:
+        self._exchange()
+
+    def __exit__(self, *_error: object) -> None:
+        self._exchange()
+
+    def _exchange(self) -> None:
+        # Weights gathered for a forward pass would outlive the exchange, and the next update.
+        reshard(self._model)
+        if self._average is not None:
+            self._average.swap()
+
+
+def export_due(config: TrainConfig, step: int) -> bool:
+    """Whether the network is exported after this step."""
+    every = config.checkpoint.export_every
+    return step == config.steps or (every is not None and step % every == 0)
+
+
+def export(config: TrainConfig, model: MikuDance, encoders: Encoders, ranks: Ranks, step: int) -> Path:
+    """Writes `export/step-…/`, a folder that `train.model.saving` and `train.sampling` open. Collective."""
+    folder = config.output / "export" / f"step-{step:08d}"
+    state = full_state(model)
+    if ranks.first:
+        part = folder.with_suffix(".tmp")
+        prefixes = {
+            "reference_unet": "reference.unet.",
+            "man": "reference.man.",
+            "denoising_unet": "denoiser.",
+            "pose_control": "pose_control.",
+            "motion_control": "motion_control.",
+        }
+        states = {
+            name: {k.removeprefix(prefixes[name]): v for k, v in state.items() if k.startswith(prefixes[name])}
+            for name in model.parts()
+        }
+        saved = SavedModel(
+            stage=config.stage,
+            step=step,
+            model=config.model,
+            noise=config.noise,
+            encoding=config.encoding,
+            size=config.reader.size,
+            frames=config.reader.frames,
+        )
+        save_model(part, saved=saved, model=model, encoders=encoders, states=states)
+        part.rename(folder)
+    dist.barrier()
+    return folder

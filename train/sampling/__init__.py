@@ -1,0 +1,1 @@
+"""Sampling: DDIM with classifier-free guidance over sliding windows."""
