@@ -19,6 +19,8 @@ from schemas.artifacts.camera import CameraArtifact
 from schemas.artifacts.header import finite_quality
 from schemas.config import BackendConfig, Problem
 
+MOST = 0.6
+
 
 class SfmCameraConfig(BackendConfig):
     """Structure from motion on the CPU, after simpler models have failed (pycolmap on point tracks)."""
@@ -105,9 +107,20 @@ class _Judge:
         zoom = turning.focal / turning.focal[0] if turning is not None and turning.zoom > 1.03 else None
         search = Search(self.solver, self.focal, self.known, self.config.key_step, zoom)
         found = search.run(self.tracks) if self.length >= 6 else None
-        if found is not None:
-            return self._moving(found)
-        return self._fixed("unsolved")
+        if turning is not None and self._turning_will_do(turning, found):
+            return self._rotation(turning)
+        return self._fixed("unsolved") if found is None else self._moving(found)
+
+    def _turning_will_do(self, turning: RotationFit, found: Found | None) -> bool:
+        """A camera that turns explains most of the clip (something large moves in front of it), and a reconstruction,
+        free as it is, explains hardly more, or not the same twice.
+        """
+        if turning.explained < MOST:
+            return False
+        if found is None:
+            return True
+        gain = found.best.evidence.explained - turning.explained
+        return gain < 0.15 or (gain < 0.3 and found.apart > 3.0)
 
     def _turning(self) -> RotationFit | None:
         """The rotating camera that explains the clip; its focal length changes only where a constant one fails."""
@@ -142,9 +155,8 @@ class _Judge:
         )
 
     def _moving(self, found: Found) -> CameraResult:
-        source = "reconstruction" if found.observed else self.focal_source
-        camera = moving(found.solution, self.size, source)
-        evidence = found.evidence
+        best, evidence = found.best, found.best.evidence
+        camera = moving(best.solution, self.size, "reconstruction" if best.observed else self.focal_source)
         return self._result(
             camera,
             reprojection_error_px=evidence.error * self.size[0] / 512,
@@ -154,12 +166,12 @@ class _Judge:
             parallax_deg=evidence.parallax,
             roughness=evidence.roughness,
             loss=evidence.loss,
-            registered_share=found.solution.registered,
-            focal_log_deviation=found.deviation,
+            registered_share=best.solution.registered,
+            focal_log_deviation=best.deviation,
             hypotheses_tried=found.tried,
-            hypotheses_believable=found.solved,
+            hypotheses_believable=found.believable,
             rivals_apart_deg=found.apart,
-            zoom=float(found.solution.focal.max() / found.solution.focal.min()),
+            zoom=float(best.solution.focal.max() / best.solution.focal.min()),
         )
 
     def _result(self, camera: CameraArtifact, **quality: float) -> CameraResult:

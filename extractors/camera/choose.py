@@ -37,7 +37,7 @@ class Evidence:
     def convincing(self) -> bool:
         """Good enough to look no further."""
         good = self.believable and self.explained > 0.85 and self.weakest > 0.5
-        return good and self.error < 0.7 and self.parallax > 2.0 and self.roughness < 0.4
+        return good and self.error < 0.7 and self.parallax > 1.0 and self.roughness < 0.4
 
 
 def weigh(solution: Solution) -> Evidence:

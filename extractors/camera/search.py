@@ -16,18 +16,26 @@ ZOOM_GAIN = 0.97
 
 
 @dataclass(frozen=True)
-class Found:
-    """The chosen reconstruction. observed: its focal length is measured (else it is the assumed or given one).
-    deviation: standard deviation of the log focal length before anything was assumed. tried: hypotheses run; solved:
-    those that ended believable. apart: rotation in degrees between the two best of different origin, NaN if only one.
+class Rival:
+    """A hypothesis that ended in cameras. observed: its focal length is measured (else it is the assumed or given
+    one). deviation: standard deviation of the log focal length before anything was assumed.
     """
 
     solution: Solution
     evidence: Evidence
     observed: bool
     deviation: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best reconstruction. tried: hypotheses run; believable: those that ended so. apart: largest difference of
+    rotation, in degrees, to the second best, NaN if there is none.
+    """
+
+    best: Rival
     tried: int
-    solved: int
+    believable: int
     apart: float
 
 
@@ -46,42 +54,27 @@ class Search:
 
     def run(self, tracks: Tracks) -> Found | None:
         """The best believable reconstruction of the tracks, or None."""
-        length = len(tracks.xy)
-        keys = np.unique(np.r_[np.arange(0, length, self.key_step), length - 1])
-        tried, rivals = 0, list[tuple[Solution, Evidence]]()
-        for mapper, factor, profile in self._plan():
+        rivals = list[Rival]()
+        tried = 0
+        for mapper, factor, undo_zoom in self._plan():
             tried += 1
             try:
-                solution = self._hypothesis(tracks, keys, mapper, factor, profile)
+                rivals.append(self._hypothesis(tracks, mapper, factor, undo_zoom))
             except SolverError:
                 continue
-            evidence = weigh(solution)
-            if evidence.believable or self._only_parallax_lacks(solution, evidence):
-                rivals.append((solution, evidence))
-            if evidence.convincing:
+            if rivals[-1].evidence.convincing or _agree(rivals):
                 break
+        rivals = sorted((r for r in rivals if r.evidence.believable), key=lambda rival: rival.evidence.loss)
         if not rivals:
             return None
-        rivals.sort(key=lambda rival: rival[1].loss)
-        solution, evidence = rivals[0]
-        try:
-            mirrored = self.solver.refine(mirror(solution), "mirrored")
+        best = rivals[0]
+        if _flat(best.solution):
             tried += 1
-            if weigh(mirrored).believable and weigh(mirrored).loss < evidence.loss:
-                solution, evidence = mirrored, weigh(mirrored)
-        except SolverError:
-            tried += 1
-        apart = disagreement(rivals[1][0], rivals[0][0])[0] if len(rivals) > 1 else float("nan")
-        deviation = focal_deviation(solution)
-        observed = not self.known and deviation < FOCAL_OBSERVED
-        if observed:
-            solution = self._with_zoom(solution, evidence)
-        elif not self.known:
-            solution = self._with_assumed_focal(tracks, keys, solution, evidence)
-        evidence = weigh(solution)
-        if not evidence.believable:
-            return None
-        return Found(solution, evidence, observed, deviation, tried, len(rivals), apart)
+            best = self._or_mirrored(best)
+        if best.observed:
+            best = self._with_zoom(best)
+        apart = disagreement(rivals[1].solution, best.solution)[0] if len(rivals) > 1 else float("nan")
+        return Found(best, tried, len(rivals), apart) if best.evidence.believable else None
 
     def _plan(self) -> list[tuple[Mapper, float, bool]]:
         """(mapper, focal length over the assumed one, undo the zoom first), the likeliest first."""
@@ -92,44 +85,65 @@ class Search:
             plan += [("global", 0.5, False), ("incremental", 0.5, False), ("global", 2.0, False)]
         return plan
 
-    def _hypothesis(self, tracks: Tracks, keys: np.ndarray, mapper: Mapper, factor: float, profile: bool) -> Solution:
-        if not profile or self.zoom is None:
-            return self.solver.map(tracks, keys, mapper, self.focal * factor, fix_focal=self.known)
-        steadied = without_zoom(tracks, self.zoom)
-        found = self.solver.map(steadied, keys, mapper, self.focal * factor, fix_focal=self.known)
-        return replace(found, tracks=tracks, focal=found.focal * self.zoom)
+    def _hypothesis(self, tracks: Tracks, mapper: Mapper, factor: float, undo_zoom: bool) -> Rival:
+        keys = np.unique(np.r_[np.arange(0, len(tracks.xy), self.key_step), len(tracks.xy) - 1])
+        zoom = self.zoom if undo_zoom and self.zoom is not None else np.ones(len(tracks.xy))
+        steadied = without_zoom(tracks, zoom)
+        solution = self.solver.map(steadied, keys, mapper, self.focal * factor, fix_focal=self.known)
+        deviation = focal_deviation(solution)
+        observed = not self.known and deviation < FOCAL_OBSERVED
+        if not observed and not self.known:
+            # Any focal length explains the clip (a camera that does not turn): the likeliest one does it, too.
+            fixed = self.solver.map(steadied, keys, mapper, self.focal, fix_focal=True)
+            if weigh(fixed).loss < 1.1 * weigh(solution).loss:
+                solution = fixed
+            else:
+                observed = True
+        solution = replace(solution, tracks=tracks, focal=solution.focal * zoom)
+        return Rival(solution, weigh(solution), observed, deviation)
 
-    def _only_parallax_lacks(self, solution: Solution, evidence: Evidence) -> bool:
-        """A far too long focal length hides the parallax of a camera that does not turn; it is put right later."""
-        deep = replace(evidence, parallax=1.0)
-        return deep.believable and not self.known and focal_deviation(solution) > FOCAL_OBSERVED
-
-    def _with_zoom(self, solution: Solution, evidence: Evidence) -> Solution:
-        """The solution with a focal length that changes smoothly, if that explains the clip clearly better."""
+    def _or_mirrored(self, best: Rival) -> Rival:
         try:
-            free = self.solver.refine(solution, "free zoom", free_zoom=True)
-            smooth = smooth_focal(free.focal)
-            if np.ptp(np.log(smooth)) < ZOOM_RANGE or weigh(free).error > ZOOM_GAIN * evidence.error:
-                return self.solver.refine(solution, solution.name)
-            profile = smooth / smooth[0]
-            constant = np.full_like(smooth, smooth[0])
-            steadied = replace(free, tracks=without_zoom(solution.tracks, profile), focal=constant)
-            fixed = self.solver.refine(steadied, f"{solution.name}, zoom")
+            solution = self.solver.refine(mirror(best.solution), "mirrored", fix_focal=not best.observed)
         except SolverError:
-            return solution
-        fixed = replace(fixed, tracks=solution.tracks, focal=fixed.focal * profile)
-        return fixed if weigh(fixed).error < 1.05 * weigh(free).error else free
+            return best
+        evidence = weigh(solution)
+        better = evidence.believable and evidence.loss < best.evidence.loss
+        return replace(best, solution=solution, evidence=evidence) if better else best
 
-    def _with_assumed_focal(self, tracks: Tracks, keys: np.ndarray, solution: Solution, evidence: Evidence) -> Solution:
-        """The cameras of the assumed focal length, where every other one explains the clip as well."""
-        for mapper in ("global", "incremental"):
-            try:
-                found = self.solver.map(tracks, keys, mapper, self.focal, fix_focal=True)
-            except SolverError:
-                continue
-            if weigh(found).believable and weigh(found).loss < 1.1 * evidence.loss:
-                return found
-        return solution
+    def _with_zoom(self, best: Rival) -> Rival:
+        """With a smoothly changing focal length, if that explains the clip clearly better; else refined as it is."""
+        try:
+            free = self.solver.refine(best.solution, "free zoom", free_zoom=True)
+            smooth = smooth_focal(free.focal)
+            profile = smooth / smooth[0]
+            if np.ptp(np.log(smooth)) < ZOOM_RANGE or weigh(free).error > ZOOM_GAIN * best.evidence.error:
+                free, profile = best.solution, np.ones_like(smooth)
+            start = replace(free, tracks=without_zoom(free.tracks, profile), focal=free.focal / profile)
+            solution = self.solver.refine(start, best.solution.name)
+        except SolverError:
+            return best
+        solution = replace(solution, tracks=best.solution.tracks, focal=solution.focal * profile)
+        return replace(best, solution=solution, evidence=weigh(solution))
+
+
+def _agree(rivals: list[Rival]) -> bool:
+    """The last hypothesis ended where an earlier one did, and both are believable."""
+    last = rivals[-1]
+    for other in rivals[:-1]:
+        if not (last.evidence.believable and other.evidence.believable):
+            continue
+        turn, shift = disagreement(last.solution, other.solution)
+        if turn < 1 and shift < 0.03 and abs(np.log(last.evidence.loss / other.evidence.loss)) < 0.1:
+            return True
+    return False
+
+
+def _flat(solution: Solution) -> bool:
+    """The scene is shallow for its distance, so that its perspective may not tell it from its mirror image."""
+    depth = solution.in_cameras()[..., 2][solution.used]
+    low, middle, high = np.quantile(depth, (0.1, 0.5, 0.9))
+    return bool(high - low < 0.25 * middle)
 
 
 def without_zoom(tracks: Tracks, zoom: np.ndarray) -> Tracks:

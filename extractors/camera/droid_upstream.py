@@ -1,0 +1,161 @@
+"""Running DROID-SLAM's own code (github.com/princeton-vl/DROID-SLAM, BSD-3-Clause) from a checkout, on a CUDA GPU.
+
+Nothing of it is part of this project. It has to be built where it runs: its extensions `droid_backends` and `lietorch`
+and the package `torch_scatter` are compiled (docs/backends.md).
+"""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from extractors.protocols import ExtractionError
+
+PACKAGES = ("droid_backends", "lietorch", "torch_scatter")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Upstream's options, by its names; the defaults are those of its demo."""
+
+    beta: float = 0.3
+    filter_thresh: float = 2.4
+    warmup: int = 8
+    keyframe_thresh: float = 4.0
+    frontend_thresh: float = 16.0
+    frontend_window: int = 25
+    frontend_radius: int = 2
+    frontend_nms: int = 1
+    backend_thresh: float = 22.0
+    backend_radius: int = 2
+    backend_nms: int = 3
+
+
+@dataclass(frozen=True)
+class TrackerRun:
+    """Arrays in upstream's own layout.
+
+    poses: [L, 7], camera-to-world of every frame, as `terminate()` returns them; None where the tracker never got the
+    keyframes to start with. keyframes: int [K], frame numbers; keyframe_poses: [K, 7], world-to-camera; disparity:
+    [K, h / 8, w / 8].
+    """
+
+    poses: np.ndarray | None
+    keyframes: np.ndarray
+    keyframe_poses: np.ndarray
+    disparity: np.ndarray
+
+
+class Tracker(Protocol):
+    def __call__(
+        self, pictures: np.ndarray, blanked: np.ndarray, intrinsics: np.ndarray, thresholds: Thresholds
+    ) -> TrackerRun:
+        """pictures: uint8 RGB [L, h, w, 3], sides multiples of 8, blanked where they are not the scene; blanked: bool
+        [L, h / 8, w / 8]; intrinsics: [4] of the pictures.
+        """
+
+
+class MaskedUpdate(nn.Module):
+    """Upstream's update operator with no weight on blanked cells of the source frame, so that bundle adjustment does
+    not see them (as TRAM does, arXiv 2403.17346).
+    """
+
+    def __init__(self, *, update: nn.Module, keep: torch.Tensor, frame_of: Any) -> None:
+        """keep: float [L, h, w], 0 on blanked cells. frame_of: frame numbers of keyframe indices (tensors)."""
+        super().__init__()
+        self.update, self.frame_of = update, frame_of
+        self.register_buffer("keep", keep, persistent=False)
+
+    def forward(
+        self,
+        net: torch.Tensor,
+        inp: torch.Tensor,
+        corr: torch.Tensor,
+        flow: torch.Tensor | None = None,
+        ii: torch.Tensor | None = None,
+        jj: torch.Tensor | None = None,
+    ) -> Any:
+        if ii is None:
+            return self.update(net, inp, corr, flow, ii, jj)
+        hidden, delta, weight, *rest = self.update(net, inp, corr, flow, ii, jj)
+        keep = self.keep[self.frame_of(ii)].to(weight.dtype)
+        return hidden, delta, weight * keep[None, ..., None], *rest
+
+
+class UpstreamTracker:
+    """Fits `Tracker`: one run of upstream's `Droid` a call. source: the checkout; checkpoint: droid.pth."""
+
+    def __init__(self, *, source: Path, checkpoint: Path) -> None:
+        self._checkpoint = checkpoint
+        code = str(source / "droid_slam")
+        if code not in sys.path:
+            sys.path.insert(0, code)  # upstream's modules import each other by bare names, some while it runs
+        try:
+            self._droid = importlib.import_module("droid").Droid
+        except ImportError as error:
+            raise ExtractionError(
+                f"DROID-SLAM in {source} does not import ({error}): build it in this environment (docs/backends.md)"
+            ) from error
+
+    def __call__(
+        self, pictures: np.ndarray, blanked: np.ndarray, intrinsics: np.ndarray, thresholds: Thresholds
+    ) -> TrackerRun:
+        """Raises ExtractionError where upstream fails inside."""
+        images = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2)))  # BGR, as upstream
+        focal = torch.as_tensor(intrinsics, dtype=torch.float32)
+        try:
+            with torch.no_grad():
+                return self._run(images, blanked, focal, thresholds)
+        except torch.OutOfMemoryError as error:
+            raise ExtractionError(
+                "droid: out of GPU memory: lower `pixels`, or give its worker a larger share of the GPU"
+            ) from error
+        except (RuntimeError, IndexError, AssertionError) as error:
+            raise ExtractionError(f"DROID-SLAM failed inside ({type(error).__name__}: {error})") from error
+
+    def _run(
+        self, images: torch.Tensor, blanked: np.ndarray, focal: torch.Tensor, thresholds: Thresholds
+    ) -> TrackerRun:
+        length = len(images)
+        options = SimpleNamespace(
+            **vars(thresholds),
+            weights=str(self._checkpoint),
+            image_size=list(images.shape[-2:]),
+            buffer=length + 32,  # the trajectory filler writes 16 frames behind the keyframes
+            stereo=False,
+            disable_vis=True,
+            upsample=False,
+        )
+        droid = self._droid(options)
+        masked = MaskedUpdate(
+            update=droid.net.update,
+            keep=torch.from_numpy(~blanked).float(),
+            frame_of=lambda index: droid.video.tstamp[index].long(),
+        ).to("cuda")
+        for part in (droid.frontend, droid.backend):
+            part.update_op = masked
+        droid.frontend.graph.update_op = masked
+        droid.traj_filler.update = masked
+        for number in range(length):
+            droid.track(number, images[number][None], intrinsics=focal)
+        if not droid.frontend.is_initialized:
+            return _collect(droid, None)
+        poses = droid.terminate((number, images[number][None], focal) for number in range(length))
+        return _collect(droid, np.asarray(poses, np.float64))
+
+
+def _collect(droid: Any, poses: np.ndarray | None) -> TrackerRun:
+    video = droid.video
+    count = int(video.counter.value)
+    return TrackerRun(
+        poses=poses,
+        keyframes=video.tstamp[:count].round().long().cpu().numpy(),
+        keyframe_poses=video.poses[:count].double().cpu().numpy(),
+        disparity=video.disps[:count].float().cpu().numpy(),
+    )
