@@ -15,12 +15,20 @@ from pydantic import Field
 
 from extractors.camera.backend import SfmCameraConfig, track_clip
 from extractors.camera.classify import focal_pixels, without_translation
-from extractors.camera.droid_output import CELL, NOTHING, Keyframes, WorkingSize, cameras_from_poses, sparse_depths
+from extractors.camera.droid_output import (
+    CELL,
+    NOTHING,
+    Keyframes,
+    WorkingSize,
+    cameras_from_poses,
+    sparse_depths,
+    transforms,
+)
 from extractors.camera.droid_upstream import PACKAGES, Thresholds, Tracker, TrackerRun, UpstreamTracker
 from extractors.camera.track_check import explained_share
 from extractors.devices import cuda_problem
 from extractors.geometry.cameras import intrinsics_from_fov
-from extractors.geometry.rigid import invert, rotation_angle
+from extractors.geometry.rigid import invert, relative_to_first, rotation_angle
 from extractors.geometry.trajectory import path_length
 from extractors.protocols import CameraResult, ExtractionError
 from extractors.weights.store import located, missing_weights
@@ -82,7 +90,7 @@ class DroidCameraConfig(BackendConfig):
         if missing := [name for name in PACKAGES if find_spec(name) is None]:
             return Problem(
                 cause=f"DROID-SLAM is not built in this environment: {', '.join(missing)} not installed",
-                remedy="build it in an environment of its own and name that in run.camera.runtime_env (docs/backends.md)",
+                remedy="build it in an environment of its own, named in run.camera.runtime_env (docs/backends.md)",
             )
         return missing_weights((self.checkpoint_file(),), "droid-slam")
 
@@ -171,8 +179,7 @@ class DroidCamera:
         check = explained_share(tracks, replace(camera, cam_to_world=poses, sparse=sparse), size.frame)
         # Both describe the keyframes' cameras, in opposite directions: they agree unless a convention is broken.
         relative = cameras_from_poses(run.poses[run.keyframes])
-        keyed = invert(cameras_from_world_to_cam(run.keyframe_poses))
-        keyed = invert(keyed[0]) @ keyed
+        keyed = relative_to_first(invert(transforms(run.keyframe_poses)))
         apart = rotation_angle(np.swapaxes(relative[:, :3, :3], 1, 2) @ keyed[:, :3, :3])
         quality |= finite_quality(
             explained_share=check.share,
@@ -183,13 +190,6 @@ class DroidCamera:
         if not check.share >= self._config.min_explained or path_length(poses) <= 0:
             return CameraResult(camera, quality)
         return CameraResult(replace(camera, status="moving", cam_to_world=poses, sparse=sparse), quality)
-
-
-def cameras_from_world_to_cam(poses: np.ndarray) -> np.ndarray:
-    """world_to_cam [K, 4, 4] of upstream's keyframe poses [K, 7]."""
-    from extractors.geometry.rigid import pose, rotation_from_xyzw
-
-    return pose(rotation_from_xyzw(poses[:, 3:]), poses[:, :3])
 
 
 def blank(frames: np.ndarray, mask: np.ndarray, size: WorkingSize) -> tuple[np.ndarray, np.ndarray]:

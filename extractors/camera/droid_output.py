@@ -46,12 +46,17 @@ class WorkingSize:
         return (np.asarray(xy, np.float64) + 0.5) * scale - 0.5
 
 
+def transforms(poses: np.ndarray) -> np.ndarray:
+    """float64 [N, 4, 4] of upstream's poses [N, 7], in whichever direction those are."""
+    poses = np.asarray(poses, np.float64)
+    return pose(rotation_from_xyzw(poses[:, 3:]), poses[:, :3])
+
+
 def cameras_from_poses(poses: np.ndarray) -> np.ndarray:
     """cam_to_world float64 [L, 4, 4], the first one the identity, of camera-to-world poses [L, 7] as `terminate()`
     returns them.
     """
-    poses = np.asarray(poses, np.float64)
-    return relative_to_first(pose(rotation_from_xyzw(poses[:, 3:]), poses[:, :3]))
+    return relative_to_first(transforms(poses))
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,8 @@ def sparse_depths(
         front = there[:, 2] > 1e-6
         there, inverse = there[front], inverse[good][front]
         pixels = there[:, :2] / there[:, 2:] * keyframes.intrinsics[:2] + keyframes.intrinsics[2:]
-        landed = np.rint(pixels / CELL).astype(int)
-        inside = ((landed >= 0) & (landed < [width, height])).all(-1)
+        inside = ((pixels >= -0.5) & (pixels < np.array([width, height]) * CELL - 0.5)).all(-1)
+        landed = np.clip(np.rint(pixels / CELL), 0, [width - 1, height - 1]).astype(int)
         free = inside.copy()
         free[inside] = ~blanked[number][landed[inside, 1], landed[inside, 0]]
         xy = size.frame_pixels(pixels[free])

@@ -69,8 +69,7 @@ class MaskedUpdate(nn.Module):
     def __init__(self, *, update: nn.Module, keep: torch.Tensor, frame_of: Any) -> None:
         """keep: float [L, h, w], 0 on blanked cells. frame_of: frame numbers of keyframe indices (tensors)."""
         super().__init__()
-        self.update, self.frame_of = update, frame_of
-        self.register_buffer("keep", keep, persistent=False)
+        self.update, self.frame_of, self._keep = update, frame_of, keep
 
     def forward(
         self,
@@ -84,7 +83,7 @@ class MaskedUpdate(nn.Module):
         if ii is None:
             return self.update(net, inp, corr, flow, ii, jj)
         hidden, delta, weight, *rest = self.update(net, inp, corr, flow, ii, jj)
-        keep = self.keep[self.frame_of(ii)].to(weight.dtype)
+        keep = self._keep[self.frame_of(ii)].to(weight.dtype)
         return hidden, delta, weight * keep[None, ..., None], *rest
 
 
@@ -135,9 +134,9 @@ class UpstreamTracker:
         droid = self._droid(options)
         masked = MaskedUpdate(
             update=droid.net.update,
-            keep=torch.from_numpy(~blanked).float(),
+            keep=torch.from_numpy(~blanked).float().to("cuda"),
             frame_of=lambda index: droid.video.tstamp[index].long(),
-        ).to("cuda")
+        )
         for part in (droid.frontend, droid.backend):
             part.update_op = masked
         droid.frontend.graph.update_op = masked

@@ -204,9 +204,10 @@ def test_upstream_network_runs_on_cpu_with_random_weights(source: Path, tmp_path
         found = extractor._find(frames, prompt)[0]
         with torch.inference_mode():
             raw = extractor._network(prepare(frames, 256, 1333, torch.device("cpu")), [prompt.target()])
-        scores = raw["pred_logits"][0, :, 0].sigmoid()
-        best = int(scores.argmax())
-        assert found[0].score == pytest.approx(float(scores[best]), rel=1e-4)
-        expected = raw["pred_keypoints"][0, best, :42].reshape(21, 2) * torch.tensor(size) - 0.5
-        np.testing.assert_allclose(found[0].points[:, :2], expected.numpy(), rtol=1e-4, atol=1e-3)
+        scores = raw["pred_logits"][0, :, 0].double().sigmoid()
+        assert found[0].score == pytest.approx(float(scores.max()), rel=1e-9)
+        # random weights may give several queries the same score
+        best = raw["pred_keypoints"][0, scores == scores.max(), :42].reshape(-1, 21, 2)
+        expected = best * torch.tensor(size) - 0.5
+        assert np.abs(found[0].points[:, :2] - expected.numpy()).max((1, 2)).min() < 1e-3
         assert np.isfinite(found[0].points).all()
