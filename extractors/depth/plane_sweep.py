@@ -69,7 +69,6 @@ def matching_costs(reference: PosedView, sources: list[PosedView], planes: np.nd
     pixels_to_rays = np.linalg.inv(reference.K)
     relatives = [source.world_to_cam @ np.linalg.inv(reference.world_to_cam) for source in sources]
     costs = np.empty((len(planes), h, w), np.float32)
-    better = max(1, (len(sources) + 1) // 2)
     for number, plane in enumerate(planes):
         each = np.empty((len(sources), h, w), np.float32)
         for index, (source, relative) in enumerate(zip(sources, relatives, strict=True)):
@@ -82,9 +81,18 @@ def matching_costs(reference: PosedView, sources: list[PosedView], planes: np.nd
             there_deviation = cv2.blur(there * there, _WINDOW) - there_mean * there_mean + _NOISE
             covariance = cv2.blur(reference.grey * there, _WINDOW) - mean * there_mean
             match = np.clip(0.5 - 0.5 * covariance / np.sqrt(deviation * there_deviation), 0, 1)
-            each[index] = np.where(cv2.erode(seen, np.ones((3, 3))) > 0.99, match, NO_MATCH)
-        costs[number] = np.partition(each, better - 1, axis=0)[:better].mean(0) if better > 1 else each.min(0)
+            each[index] = np.where(cv2.erode(seen, np.ones((3, 3))) > 0.99, match, np.inf)
+        costs[number] = _better_half(each)
     return costs
+
+
+def _better_half(each: np.ndarray) -> np.ndarray:
+    """Mean of the lower half of the finite values along the first axis [S, h, w]; NO_MATCH where there is none."""
+    each.sort(axis=0)
+    seen = np.isfinite(each).sum(0)
+    taken = np.arange(len(each))[:, None, None] < (seen + 1) // 2
+    mean = np.where(taken, each, 0).sum(0) / np.maximum((seen + 1) // 2, 1)
+    return np.where(seen > 0, mean, NO_MATCH)
 
 
 def semi_global(costs: np.ndarray, grey: np.ndarray, *, small: float, large: float) -> np.ndarray:

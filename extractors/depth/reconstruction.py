@@ -20,6 +20,7 @@ from extractors.depth.plane_sweep import (
     matching_costs,
     semi_global,
 )
+from extractors.depth.sky import find_sky
 from extractors.geometry.cameras import cell_centres, intrinsics_matrix, rescale_intrinsics, unproject
 from extractors.geometry.trajectory import path_length
 from extractors.protocols import DepthResult, ExtractionError
@@ -44,8 +45,9 @@ class ReconstructionDepthConfig(BackendConfig):
     planes: int = Field(64, ge=8, le=256, description="Depths tried, evenly spaced in inverse depth from infinity on.")
     sources: int = Field(8, ge=1, description="Frames that each reference is matched with.")
     min_points: int = Field(8, ge=1, description="Sparse points of a frame that set its range; fewer give a plane.")
-    step_price: float = Field(0.02, ge=0, description="Price of a slanted surface, in units of a full mismatch.")
-    jump_price: float = Field(0.3, ge=0, description="Price of a depth edge, in units of a full mismatch.")
+    step_price: float = Field(0.04, ge=0, description="Price of a slanted surface, in units of a full mismatch.")
+    jump_price: float = Field(0.6, ge=0, description="Price of a depth edge, in units of a full mismatch.")
+    far_price: float = Field(0.003, ge=0, description="Price of nearness, which sends untextured sky to infinity.")
     point_weight: float = Field(0.5, ge=0, description="Price of missing a sparse point, in units of a full mismatch.")
     max_cost: float = Field(0.3, gt=0, le=1, description="Mismatch above which a depth counts as filled, not measured.")
 
@@ -146,9 +148,13 @@ class ReconstructionDepth:
             columns = slice(max(x - _POINT_RADIUS, 0), x + _POINT_RADIUS + 1)
             miss = np.minimum(np.abs(planes - value) / (2 * planes[1]), 1).astype(np.float32)
             costs[:, rows, columns] += self.config.point_weight * miss[:, None, None]
+        costs += (self.config.far_price * planes / planes[-1]).astype(np.float32)[:, None, None]
         total = semi_global(costs, reference.grey, small=self.config.step_price, large=self.config.jump_price)
         paid = np.take_along_axis(measured, total.argmin(0)[None], 0)[0]
-        return best_planes(total, planes), (paid > self.config.max_cost) | ~free
+        smooth = cv2.medianBlur(best_planes(total, planes), 5)
+        unmeasured = (paid > self.config.max_cost) | ~free
+        smooth[find_sky(smooth, free, reference.grey, points)] = 0.0
+        return smooth, unmeasured
 
     def _characters(
         self,
