@@ -99,9 +99,9 @@ class Ours:
         self.root, self.side = root, side
         self.config = ReaderConfig(stage=2, frames=frames, size=(side, side), workers=0)
         store = LocalStore(root=str(root))
-        release = load_release(store)
-        self.order = SampleOrder(release=release, config=self.config)
-        self.reader = SampleReader(config=self.config, store=store, release=release)
+        self.release = load_release(store)
+        self.order = SampleOrder(release=self.release, config=self.config)
+        self.reader = SampleReader(config=self.config, store=store, release=self.release)
 
     def undecoded(self) -> Iterator[object]:
         return map(self.reader.fetch, self.order.samples(0, self.order.epoch_size))
@@ -156,7 +156,7 @@ def skip(samples: Iterable[object], count: int) -> float:
 
 
 def litdata_figures(out: Path, roots: dict[str, Path], consumed: int) -> dict[str, float]:
-    """Figures of `bench.reader_litdata`, run in an environment that sees this one's packages and has litdata besides."""
+    """Figures of `bench.reader_litdata`, run in an environment that adds litdata to this one's packages."""
     environment = out / "litdata-env"
     python = environment / "bin" / "python"
     if not (environment / "ready").exists():
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> None:
     sizes = [
         sum(map(len, (s.reference, *s.targets, *s.arrays.values(), *s.motion, *s.valid))) for s in ours.undecoded()
     ]
-    whole = sum(shard.bytes for shard in ours.reader._release.shards) / options.clips
+    whole = sum(shard.bytes for shard in ours.release.shards) / options.clips
     print(
         f"{options.clips} clips × {FRAMES} frames × {options.side}²: {whole / 1e6:.1f} MB a sample, of which a window "
     )

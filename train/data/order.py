@@ -42,7 +42,7 @@ class SampleOrder:
 
     def __init__(self, *, release: Release, config: ReaderConfig) -> None:
         self._config = config
-        self._digest = release.digest()
+        self.digest = release.digest()
         kinds: dict[str, list[np.ndarray]] = {"character": [], "camera": []}
         for number, shard in enumerate(release.shards):
             if shard.split != config.split:
@@ -77,7 +77,7 @@ class SampleOrder:
     def fingerprint(self) -> str:
         """sha256 of everything the order depends on, the release's digest included."""
         settings = self._config.model_dump(mode="json", include=set(ORDER_SETTINGS))
-        text = "\n".join([self._digest, *(f"{name}={settings[name]!r}" for name in ORDER_SETTINGS)])
+        text = "\n".join([self.digest, *(f"{name}={settings[name]!r}" for name in ORDER_SETTINGS)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def samples(self, start: int, stop: int) -> list[SampleRef]:
@@ -103,7 +103,7 @@ class SampleOrder:
         """(shard, row) int64 [n, 2]: shards permuted, then the samples shuffled inside windows of the row of them, so
         that the shards in use at a time are few.
         """
-        rng = np.random.Generator(np.random.Philox(seed_from("order", self._digest, self._config.seed, stream, cycle)))
+        rng = np.random.Generator(np.random.Philox(seed_from("order", self.digest, self._config.seed, stream, cycle)))
         groups = self._main if stream == "main" else self._extra
         rows = np.concatenate([groups[i] for i in rng.permutation(len(groups))])
         window = np.arange(len(rows)) // self._config.shuffle_window
@@ -112,7 +112,7 @@ class SampleOrder:
     @lru_cache(maxsize=2)  # noqa: B019
     def _styled(self, epoch: int) -> np.ndarray:
         """bool [epoch_size]: which samples of an epoch take a stylised pair."""
-        rng = np.random.Generator(np.random.Philox(seed_from("styled", self._digest, self._config.seed, epoch)))
+        rng = np.random.Generator(np.random.Philox(seed_from("styled", self.digest, self._config.seed, epoch)))
         return rng.random(self.epoch_size) < self._config.style_share
 
     def _empty(self, release: Release, kinds: dict[str, list[np.ndarray]]) -> str:

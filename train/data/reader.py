@@ -32,17 +32,18 @@ class Reader:
         self.global_batch = global_batch
         self.release = load_release(open_store(root, config), config.release, config.digest)
         self.order = SampleOrder(release=self.release, config=config)
+        self._start = ReaderState(
+            digest=self.order.digest,
+            order=self.order.fingerprint,
+            seed=config.seed,
+            global_batch=global_batch,
+            epoch_size=self.order.epoch_size,
+        )
         self._samples = _Samples(config=config, root=root, release=self.release)
 
     def start(self) -> ReaderState:
         """The state of a run that has read nothing."""
-        return ReaderState(
-            digest=self.release.digest(),
-            order=self.order.fingerprint,
-            seed=self.config.seed,
-            global_batch=self.global_batch,
-            epoch_size=self.order.epoch_size,
-        )
+        return self._start
 
     def batches(self, state: ReaderState, *, rank: int, world: int, micro_batch: int) -> Iterator[TrainBatch]:
         """This rank's micro batches from `state` on, without end; `global_batch / (world · micro_batch)` of them make
@@ -51,7 +52,7 @@ class Reader:
         Raises StateError where the state belongs to other data or settings, DatasetError where ranks and micro batches
         do not divide the global batch.
         """
-        state.check(self.start())
+        state.check(self._start)
         chunks = RankSampler(self.order, self.global_batch, state.consumed, rank, world, micro_batch)
         workers = self.config.workers
         loader = DataLoader(

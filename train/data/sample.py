@@ -26,6 +26,8 @@ from train.data.window import Window, choose_window
 
 MAX_JSON_BYTES = 8 << 20
 MAX_MEMBER_BYTES = 64 << 20
+MAX_INSTANCES = 256
+"""People, faces or hands in a frame: drawing more would only cost time."""
 BODY, FACE, HAND = KEYPOINTS
 MOTION, VALID = "scene_motion.npy", "scene_motion_valid.npy"
 
@@ -133,6 +135,10 @@ class SampleReader:
                 raise self._broken(encoded.shard, meta, name, error) from error
             if name not in KEYPOINTS and not np.isfinite(arrays[name]).all():
                 raise self._broken(encoded.shard, meta, name, "holds values that are not finite")
+            if name in KEYPOINTS and arrays[name].shape[1] > MAX_INSTANCES:
+                raise self._broken(
+                    encoded.shard, meta, name, f"{arrays[name].shape[1]} instances, above {MAX_INSTANCES}"
+                )
         reference = crop.image(self._picture(encoded, encoded.reference, "reference picture"))
         target = [crop.image(self._picture(encoded, data, "target picture")) for data in encoded.targets]
         points = {name: crop.keypoints(arrays[name][[window.reference, *frames]]) for name in KEYPOINTS}

@@ -20,7 +20,7 @@ from train.data.window import eligible
 def release_of(characters: int, cameras: int, per_shard: int = 5, lengths: tuple[int, ...] = (85,)) -> Release:
     """A release without files; clip i has lengths[i % len(lengths)] frames."""
     shards = []
-    for kind, count, first in (("character", characters, 0), ("camera", cameras, 10_000)):
+    for kind, count, first in (("character", characters, 0), ("camera", cameras, 1_000_000)):
         for start in range(0, count, per_shard):
             numbers = range(start, min(count, start + per_shard))
             frames = tuple(lengths[i % len(lengths)] for i in numbers)

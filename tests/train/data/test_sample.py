@@ -205,6 +205,7 @@ MOTION = npy_bytes(np.zeros(GRID, np.float16))
         (lambda: replaced("scene_motion.npy", MOTION[:-200]), "bytes do not hold"),
         (lambda: replaced("scene_motion_valid.npy", npy_bytes(np.zeros(GRID, np.uint8))), "bytes do not hold"),
         (lambda: replaced("keypoints_body.npy", npy_bytes(np.zeros((40, 1, 16, 3), np.float32))), "contract says"),
+        (lambda: replaced("keypoints_hand.npy", npy_bytes(np.zeros((40, 300, 21, 3), np.float32))), "300 instances"),
         (lambda: sample_members(SPEC) | {f"frame_{i:03d}.jpg": b"\xff\xd8" for i in range(40)}, "not a readable JPEG"),
         (
             lambda: (
