@@ -8,7 +8,7 @@ from pydantic import Field
 from extractors.pose.details import FaceReader, missing, read_hands
 from extractors.pose.fuse import Consensus, path
 from extractors.pose.layout import BODY_FROM_POSE
-from extractors.pose.masks import grow, segmentation, skeleton_area, steady, trunk_length
+from extractors.pose.masks import MaskPlan, character_mask, trunk_length
 from extractors.pose.mediapipe_files import WHEEL_VARIABLE, ensure_files, have_files, pinned_digest
 from extractors.pose.networks import POSE_DETECTOR, Detector, HandLandmarker, PoseLandmarker
 from extractors.pose.readings import Reader, Reading
@@ -39,12 +39,16 @@ class MediaPipeConfig(BackendConfig):
         0.35, gt=0, lt=1, description="Agreement of readings from which a person is believed to be there."
     )
     lost_support: float = Field(0.28, gt=0, lt=1, description="Agreement below which a followed person is lost.")
+    shortest_run: int = Field(5, ge=1, description="Frames in a row that a person must be seen to be believed.")
     joint_score: float = Field(0.25, ge=0, lt=1, description="Joints below this score are given as missing.")
     face_score: float = Field(0.5, ge=0, lt=1, description="Faces below this score are given as missing.")
     hand_score: float = Field(0.5, ge=0, lt=1, description="Hands below this score are given as missing.")
     smoothing: int = Field(2, ge=0, le=15, description="Frames on either side that smooth a joint's track; 0: none.")
     mask_side: int = Field(256, ge=32, le=1024, description="Longer side of the character mask in cells.")
     mask_threshold: float = Field(0.4, gt=0, lt=1, description="Probability from which a cell is the character's.")
+    mask_carry: bool = Field(
+        True, description="Carry the mask by colour into frames of the clip where the person was not found."
+    )
     mask_margin: float = Field(0.008, ge=0, lt=0.2, description="Growth of the mask as a share of its longer side.")
 
     def weights_digest(self) -> str:
@@ -84,6 +88,7 @@ class MediaPipePose:
             finalists=config.finalists,
             support=config.person_support,
             lost=config.lost_support,
+            shortest=config.shortest_run,
         )
         self._detector = Detector(files["pose_detection"], POSE_DETECTOR)
         self._landmarker = PoseLandmarker(files["pose_landmark_full"])
@@ -101,11 +106,17 @@ class MediaPipePose:
             return PoseResult(empty(length, reader.grid), "no_person", finite_quality(persons=0, person_frames=0.0))
         body = np.stack([self._body(c, reader.size) if c else missing(17) for c in found])
         face, hands = self._details(frames, found)
-        mask = self._mask(pool, body, reader)
+        plan = MaskPlan(
+            threshold=self._config.mask_threshold,
+            joint_score=self._config.joint_score,
+            margin=round(self._config.mask_margin * max(reader.grid)),
+            carry=self._config.mask_carry,
+        )
+        mask, carried = character_mask(frames, pool, body, plan)
         pose = PoseArtifact(
             body[:, None].astype(np.float32), face[:, None].astype(np.float32), hands.astype(np.float32), mask
         )
-        return PoseResult(pose, "ok", measure(pose, found))
+        return PoseResult(pose, "ok", measure(pose, found, carried))
 
     def _body(self, found: Consensus, size: tuple[int, int]) -> np.ndarray:
         """[17, 3]; joints that are unsure or outside the frame are missing."""
@@ -126,18 +137,6 @@ class MediaPipePose:
             face[frame] = self._faces(frames[frame], body.points, self._config.face_score)
             hands[frame] = read_hands(self._hands, frames[frame], body.points, body.confidence, self._config.hand_score)
         return face, hands
-
-    def _mask(self, pool: list[list[Reading]], body: np.ndarray, reader: Reader) -> np.ndarray:
-        """bool [L, h, w]: the segmentations joined and steadied, and the skeleton's area, grown by the margin."""
-        blank = np.zeros(reader.grid[::-1], np.float32)
-        probability = steady(np.stack([segmentation(readings) if readings else blank for readings in pool]))
-        margin = round(self._config.mask_margin * max(reader.grid))
-        mask = probability > self._config.mask_threshold
-        for frame, readings in enumerate(pool):
-            if readings:
-                mask[frame] |= skeleton_area(body[frame], self._config.joint_score, reader.grid, reader.size)
-            mask[frame] = grow(mask[frame], margin)
-        return mask
 
 
 def motion(pool: list[list[Reading]], reach: int) -> list[Consensus | None]:
@@ -169,13 +168,14 @@ def empty(length: int, grid: tuple[int, int]) -> PoseArtifact:
     )
 
 
-def measure(pose: PoseArtifact, found: list[Consensus | None]) -> dict[str, float]:
+def measure(pose: PoseArtifact, found: list[Consensus | None], carried: np.ndarray) -> dict[str, float]:
     """Quality figures, plain measurements over the clip's frames.
 
     persons: 0 or 1; person_frames: share of frames with the person; keypoint_score: mean of the joints that are there;
     joints: share of the 17 body joints that are there, in frames with the person; support: mean agreement of readings;
     jitter: median second difference over the trunk's length; face_frames, hand_frames: shares of frames; mask_area:
-    mean share of the picture; edge_frames: share of frames with a joint within 2 % of the frame's edge.
+    mean share of the picture; mask_carried: share of frames whose mask comes from a neighbour by colour alone;
+    trunk: median length of the trunk in pixels.
     """
     body = pose.body[:, 0]
     there = np.array([c is not None for c in found])
@@ -192,5 +192,6 @@ def measure(pose: PoseArtifact, found: list[Consensus | None]) -> dict[str, floa
         face_frames=(pose.face[:, 0, 0, 2] > 0).mean(),
         hand_frames=(pose.hand[:, :, 0, 2] > 0).any(1).mean(),
         mask_area=pose.mask.mean(),
-        body_height=float(np.nanmedian(trunks)) if trunk is not None else None,
+        mask_carried=carried.mean(),
+        trunk=float(np.nanmedian(trunks)) if trunk is not None else None,
     )

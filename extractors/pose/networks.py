@@ -46,7 +46,7 @@ class Detector:
 
     def __call__(self, image: np.ndarray, roi: Roi, min_score: float) -> list[Detection]:
         """Detections inside a region, boxes and points in frame pixels (boxes along the region's axes), best first."""
-        boxes, scores = self._network(roi.crop(image, self._network.size), low=-1.0)
+        boxes, scores = self._network(roi.crop(image, self._network.size, padded=True), low=-1.0)
         found = decode(self._layout, self._anchors, boxes[0], scores[0, :, 0], min_score)
         return [Detection(_box_to_frame(d.box, roi), roi.to_frame(d.points), d.score) for d in found]
 

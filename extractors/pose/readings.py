@@ -68,7 +68,7 @@ def usable(roi: Roi, size: tuple[int, int]) -> bool:
     width, height = size
     margin = 0.35 * roi.side
     return (
-        0.2 * min(size) < roi.side < 5.0 * max(size)
+        0.25 * min(size) < roi.side < 5.0 * max(size)
         and -margin < roi.x < width + margin
         and -margin < roi.y < height + margin
     )

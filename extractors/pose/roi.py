@@ -50,8 +50,9 @@ class Roi:
         matrix = self.matrix()
         return (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
-    def crop(self, image: np.ndarray, size: int, *, mirrored: bool = False) -> np.ndarray:
-        """The region as [size, size, channels] of the image's dtype; black outside the frame.
+    def crop(self, image: np.ndarray, size: int, *, mirrored: bool = False, padded: bool = False) -> np.ndarray:
+        """The region as [size, size, channels] of the image's dtype; outside the frame, the picture's edge goes on, or
+        it is black (padded).
 
         A strong reduction averages (a box reduction comes first), because bilinear sampling alone would alias.
         """
@@ -68,7 +69,11 @@ class Roi:
             to_frame = np.diag([1 / shrink, 1 / shrink, 1.0]) @ half @ to_frame
             to_frame[:2, 2] -= 0.5
         return cv2.warpAffine(
-            image, to_frame[:2], (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderValue=0
+            image,
+            to_frame[:2],
+            (size, size),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT if padded else cv2.BORDER_REPLICATE,
         )
 
     def paste(self, values: np.ndarray, size: tuple[int, int], frame_size: tuple[int, int]) -> np.ndarray:

@@ -36,7 +36,7 @@ class SearchPlan:
     """every: frames between searches while nobody is followed, again: while somebody is. detect: lowest detector score
     that is followed up; sides: of the regions tried blindly, as shares of the frame's shorter side; step: their
     distance as a share of their side; finalists: how many are looked at closely; support: below it a person is not
-    believed; lost: below it a followed person is lost.
+    believed; lost: below it a followed person is lost; shortest: frames that a person must last.
     """
 
     every: int
@@ -48,6 +48,7 @@ class SearchPlan:
     finalists: int
     support: float
     lost: float
+    shortest: int
 
 
 def search(reader: Reader, detector: Detector, frame: int, plan: SearchPlan) -> list[Reading]:
@@ -167,7 +168,24 @@ def read_clip(reader: Reader, detector: Detector, plan: SearchPlan) -> list[list
         current = _step(reader, frame, current, pool[frame], _BACKWARD, plan.lost)
         if before is not None and (current is None or before.support > current.support + 0.1):
             current = before
-    return pool
+    return [readings if keep else [] for readings, keep in zip(pool, _lasting(pool, plan), strict=True)]
+
+
+def _lasting(pool: list[list[Reading]], plan: SearchPlan) -> list[bool]:
+    """Which frames belong to a run in which the person is believed: long enough, and supported well on the whole.
+
+    What the network imagines for a moment does not last; one that does last is supported poorly.
+    """
+    support = [consensus(readings).support if readings else 0.0 for readings in pool]
+    keep = [False] * len(pool)
+    start = 0
+    for frame in range(len(pool) + 1):
+        if frame == len(pool) or not pool[frame]:
+            run = support[start:frame]
+            if len(run) >= min(plan.shortest, len(pool)) and float(np.median(run)) >= plan.support:
+                keep[start:frame] = [True] * len(run)
+            start = frame + 1
+    return keep
 
 
 def _step(
