@@ -45,12 +45,11 @@ class Dataset:
     def create_or_open(cls, root: str, config: DatasetConfig | None) -> "Dataset":
         """A dataset with `config` written into it; without `config`, an existing one as it is, or one on defaults."""
         storage = Storage(root)
-        if config is None:
-            if storage.exists(CONFIG):
-                return cls.open(root)
-            config = DatasetConfig()
-        elif storage.local and not storage.exists(CONFIG) and _foreign(Path(storage.root)):
+        if config is None and storage.exists(CONFIG):
+            return cls.open(root)
+        if storage.local and not storage.exists(CONFIG) and _foreign(Path(storage.root)):
             raise DatasetError(f"{storage.root} is not empty and holds no dataset: name a new or an empty folder")
+        config = config or DatasetConfig()
         text = dump(config, comments=True).encode()
         if not storage.exists(CONFIG) or storage.read(CONFIG) != text:
             storage.write(CONFIG, text)

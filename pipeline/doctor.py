@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from pipeline.config import DatasetConfig
 from schemas.config import BackendConfig, Problem
 
@@ -28,9 +30,19 @@ def examine(config: DatasetConfig) -> list[Check]:
         checks.append(Check(stage, _name(chosen), True, chosen.problem()))
         for model in _members(type(section).model_fields["backend"].annotation):
             if model is not type(chosen):
-                other = model()
-                checks.append(Check(stage, _name(other), False, other.problem()))
+                checks.append(_with_defaults(stage, model))
     return checks
+
+
+def _with_defaults(stage: str, model: type[BackendConfig]) -> Check:
+    name = str(model.model_fields["backend"].default)
+    try:
+        return Check(stage, name, False, model().problem())
+    except ValidationError as error:
+        needed = ", ".join(str(problem["loc"][0]) for problem in error.errors() if problem["loc"])
+        cause = f"it has no defaults for {needed or 'some settings'}"
+        remedy = f"set {stage}.backend to {{backend: {name}, …}} with {needed or 'them'} (docs/backends.md)"
+        return Check(stage, name, False, Problem(cause=cause, remedy=remedy))
 
 
 def _name(backend: BackendConfig) -> str:

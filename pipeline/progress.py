@@ -80,7 +80,8 @@ class ProgressView:
         """Called often; prints a line now and then where there are no bars."""
         if self._bars is None and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_EVERY_S
-            self.line("; ".join(self._summary(name) for name in self._totals if self._open(name)))
+            under_way = [self._summary(name) for name in self._totals if self._open(name)]
+            self.line("; ".join(under_way) or "working on the first items")
 
     def line(self, text: str, style: str | None = None) -> None:
         (self._bars.console if self._bars else self._console).print(text, style=style, markup=False, highlight=False)

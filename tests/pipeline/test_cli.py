@@ -1,0 +1,124 @@
+"""The command line as a user meets it: help, configuration, and errors that say what to do."""
+
+import json
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.cli.main import main
+from pipeline.config import DatasetConfig
+from pipeline.graph import CLIP_STAGES
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output, error output of `mikudance ARGUMENTS`."""
+    monkeypatch.setattr(sys, "argv", ["mikudance", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    return int(caught.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    return lambda *arguments: run(capsys, monkeypatch, *arguments)
+
+
+def test_help_names_every_command_and_the_exit_codes(cli) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = cli("--help")
+    assert code == 0
+    for name in (
+        "build",
+        "add",
+        "status",
+        "verify",
+        "retry",
+        "plan",
+        "dag",
+        "doctor",
+        "config",
+        "demo",
+        "--install-completion",
+    ):
+        assert name in out
+    assert "Exit codes" in out
+    for name in ("build", "add", "status", "verify", "retry", "plan", "dag", "doctor", "demo"):
+        code, out, _ = cli(name, "--help")
+        assert code == 0
+        assert "Example" in out, name
+
+
+def test_the_shown_configuration_is_valid_and_documented(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = cli("config", "show")
+    assert code == 0
+    assert DatasetConfig.model_validate(yaml.safe_load(out)) == DatasetConfig()
+    file = tmp_path / "my.yaml"
+    file.write_text(out)
+    assert cli("config", "validate", str(file))[:2] == (0, f"{file} is valid\n")
+
+
+def test_every_field_of_the_configuration_is_described(cli) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = cli("config", "schema")
+    assert code == 0
+    schema = json.loads(out)
+    for name, model in schema["$defs"].items():
+        for field, about in model.get("properties", {}).items():
+            described = "description" in about or "$ref" in about or "const" in about
+            assert described, f"{name}.{field} has no description"
+
+
+def test_a_wrong_key_is_an_error_with_a_suggestion(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "my.yaml"
+    file.write_text("decode: {sise: 512}\n")
+    code, _, err = cli("config", "validate", str(file))
+    assert code == 1
+    assert "decode.sise: unknown key; did you mean 'size'?" in err
+    assert str(file) in err
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "plan", "retry"])
+def test_a_folder_without_a_dataset_is_named_with_the_next_step(cli, tmp_path: Path, command: str) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = cli(command, "--dataset", str(tmp_path))
+    assert code == 1
+    assert str(tmp_path) in err
+    assert "mikudance build" in err
+
+
+def test_sources_that_are_not_there_are_named(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = cli("build", str(tmp_path / "none.mp4"), "--dataset", str(tmp_path / "d"))
+    assert code == 1
+    assert "none.mp4" in err
+
+
+def test_a_foreign_folder_is_not_written_into(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "holiday.txt").write_text("mine")
+    code, _, err = cli("build", "x.mp4", "--dataset", str(tmp_path))
+    assert code == 1
+    assert "not empty" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_an_unknown_preset_is_refused(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = cli("build", "x.mp4", "--dataset", str(tmp_path / "d"), "--preset", "best")
+    assert code == 1
+    assert "presets are" in err
+
+
+def test_the_graph_is_printed_and_drawn(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    picture = tmp_path / "graph.svg"
+    code, out, _ = cli("dag", "-o", str(picture))
+    assert code == 0
+    assert "scene_motion <- decode, pose, camera, depth" in out
+    drawn = ElementTree.parse(picture).getroot()
+    labels = [element.text for element in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert labels == ["ingest", *CLIP_STAGES, "pack"]
+
+
+def test_doctor_names_every_backend_and_a_remedy_for_each_that_cannot_run(cli) -> None:  # type: ignore[no-untyped-def]
+    _, out, _ = cli("doctor")
+    for name in ("mediapipe", "sfm", "reconstruction", "opencv", "onnx", "depth_anything", "sdxl"):
+        assert name in out
+    assert out.count("cannot ") == out.count("remedy:")

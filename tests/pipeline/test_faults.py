@@ -1,0 +1,189 @@
+"""Faults on real runs: killed drivers and workers, and clips that break an extractor."""
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from pipeline.config_file import dump
+from pipeline.dataset import Dataset
+from pipeline.demo import render_demo
+from pipeline.graph import make_spec
+from pipeline.ingest.clips import clips_of
+from pipeline.ingest.sources import SourceFile, discover
+from pipeline.progress import ProgressView
+from pipeline.run import Run, RunOptions
+from pipeline.status import read_status
+from pipeline.verify import verify
+from schemas.clip import Clip
+from schemas.config import Resources
+from stages.base import Inputs
+from stages.ingest import IngestConfig, IngestStage
+from stages.stylize import StylizeConfig, StylizeStage
+from tests.pipeline.small import build, small_config
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
+COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
+SOURCES = ("camera_dolly.mp4", "character_cut.mp4")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    render_demo(folder, size=128, frames=32)
+    return folder
+
+
+def config_text() -> str:
+    return dump(small_config(gates={"refuse_status": {}, "refuse_status_character": {}}))
+
+
+def start(root: Path, videos: Path, config: Path) -> "subprocess.Popen[bytes]":
+    names = [str(videos / name) for name in SOURCES]
+    arguments = ["build", *names, "--dataset", str(root), "--config", str(config)]
+    return subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def shards(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "shards").glob("*"))}
+
+
+def artifacts(root: Path) -> dict[str, bytes]:
+    found = sorted((root / "artifacts").rglob("*.parquet"))
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
+
+
+def workers_of(driver: int) -> list[int]:
+    """Process ids of the run's Ray actors: they carry the class and method in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            name = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+            if name.startswith(b"ray::Worker") and os.getsid(int(folder.name)) == os.getsid(driver):
+                found.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
+    """A quiet run, a run whose driver is killed `kills` times, one whose workers are: all end with equal bytes."""
+    config = folder / "config.yaml"
+    config.write_text(config_text())
+    began = time.monotonic()
+    output, _ = start(folder / "quiet", videos, config).communicate(timeout=900)
+    length = time.monotonic() - began
+    wanted, made = shards(folder / "quiet"), artifacts(folder / "quiet")
+    assert wanted, output.decode()
+
+    rng = random.Random(seed)
+    for _ in range(kills):
+        process = start(folder / "driver", videos, config)
+        try:
+            process.wait(rng.uniform(0.15, 0.9) * length)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    output, _ = start(folder / "driver", videos, config).communicate(timeout=900)
+    assert shards(folder / "driver") == wanted, f"seed {seed}: {output.decode()}"
+    assert artifacts(folder / "driver") == made
+    assert [f for f in verify(Dataset.open(str(folder / "driver"))) if f.damage] == []
+
+    process = start(folder / "worker", videos, config)
+    killed = 0
+    while process.poll() is None and killed < kills:
+        time.sleep(rng.uniform(0.05, 0.25) * length)
+        if victims := workers_of(process.pid):
+            os.kill(rng.choice(victims), signal.SIGKILL)
+            killed += 1
+    output, _ = process.communicate(timeout=900)
+    assert killed > 0
+    if process.returncode != 0:  # one item was hit on every try: that is what `retry` is for
+        retry = [*COMMAND, "retry", "--dataset", str(folder / "worker")]
+        subprocess.run(retry, check=True, timeout=900, capture_output=True)
+    assert artifacts(folder / "worker").keys() >= made.keys()
+    assert {name: artifacts(folder / "worker")[name] for name in made} == made, f"seed {seed}: {output.decode()}"
+    assert shards(folder / "worker").keys() >= wanted.keys(), f"seed {seed}: {output.decode()}"
+
+
+def test_killed_drivers_and_workers_change_nothing(videos: Path, tmp_path: Path) -> None:
+    kill_campaign(videos, tmp_path, kills=1, seed=random.randrange(10**6))
+
+
+@pytest.mark.slow
+def test_killed_drivers_and_workers_change_nothing_five_times(videos: Path, tmp_path: Path) -> None:
+    kill_campaign(videos, tmp_path, kills=5, seed=random.randrange(10**6))
+
+
+class Misbehaving(StylizeStage):
+    """The real stage, but three clips make it raise, die and hang."""
+
+    victims: tuple[str, str, str]
+
+    def __init__(self, config: StylizeConfig, victims: tuple[str, str, str]) -> None:
+        super().__init__(config)
+        self.victims = victims
+
+    def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
+        raising, dying, hanging = self.victims
+        if clip.clip_id == raising:
+            raise ValueError("this clip breaks the extractor")
+        if clip.clip_id == dying:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if clip.clip_id == hanging:
+            time.sleep(600)
+        return super().run(clip, inputs)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_clips_that_raise_kill_and_hang_are_quarantined_and_all_others_finish(videos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    config = small_config(gates={"refuse_status": {}, "refuse_status_character": {}})
+    names = [str(videos / name) for name in ("character_cut.mp4", "camera_dolly.mp4", "camera_truck.mp4")]
+    dataset = Dataset.create_or_open(str(root), config)
+    with ProgressView(Console(file=io.StringIO())) as view:
+        run = Run(dataset, view, RunOptions())
+        files = discover(names, kind="character", config=config.ingest, known={})
+        clips = clip_ids(files, config.ingest)
+        assert len(clips) == 4
+        spec = make_spec(
+            "stylize", StylizeStage, config.stylize, inputs=("decode",),
+            resources=Resources(cpus=0.25, workers=1, timeout_s=15, attempts=2), backend=config.stylize.backend,
+        )  # fmt: skip
+        victims = (clips[0], clips[1], clips[2])
+        run.graph["stylize"] = replace(spec, build=partial(Misbehaving, config.stylize, victims))
+        summary = run.build(files)
+    assert summary.failed == {"stylize": 3}
+    status = read_status(dataset)
+    causes = {row["item_id"]: (row["cause"], row["attempts"]) for row in status.failures}
+    assert causes == {clips[0]: ("raised", 2), clips[1]: ("killed", 2), clips[2]: ("timeout", 2)}
+    release = dataset.newest_release()
+    assert release is not None
+    assert [name for entry in release.shards for name in entry.samples] == [clips[3]]
+
+    assert build(root, []).quarantined["stylize"] == 3  # not tried again unasked
+    again = build(root, [], retry_failed=True)  # the stage as it should be
+    assert again.made["stylize"] == 3
+    release = dataset.newest_release()
+    assert release is not None
+    assert sorted(name for entry in release.shards for name in entry.samples) == sorted(clips)
+
+
+def clip_ids(files: list[SourceFile], config: IngestConfig) -> list[str]:
+    """The clips that a run will cut, in order."""
+    stage = IngestStage(config)
+    return sorted(
+        clip.clip_id for file in files for clip in clips_of(stage.run(file.source_id, file.path), file, config)
+    )
