@@ -9,6 +9,7 @@ ranks.
 import shutil
 from concurrent.futures import Future
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -67,6 +68,7 @@ class Checkpointer:
         self._asynchronous = asynchronous
         # The background write gathers over a group of its own, or its messages would mix with those of training.
         self._group = dist.new_group(backend="gloo")
+        self._lock = Lock()
         self._pending: tuple[Future[Any], Path] | None = None
         if dist.get_rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
@@ -87,8 +89,12 @@ class Checkpointer:
         dist.barrier(self._group)
         tensors = self._tensors()
         if self._asynchronous:
-            future = async_save(tensors, checkpoint_id=part, process_group=self._group)
-            self._pending = (future.upload_completion if isinstance(future, AsyncSaveResponse) else future), final
+            response = async_save(tensors, checkpoint_id=part, process_group=self._group)
+            future = response.upload_completion if isinstance(response, AsyncSaveResponse) else response
+            self._pending = future, final
+            if dist.get_rank() == 0:
+                # The first rank writes .metadata when it has heard from all others, so its end is the end of all.
+                future.add_done_callback(lambda done: None if done.exception() else self._publish(final))
         else:
             save_sharded(tensors, checkpoint_id=part, process_group=self._group)
             self._finish(final)
@@ -108,10 +114,16 @@ class Checkpointer:
     def _finish(self, final: Path) -> None:
         dist.barrier(self._group)
         if dist.get_rank() == 0:
-            final.with_suffix(".tmp").rename(final)
-            for old in list_checkpoints(self._folder)[: -self._keep]:
-                shutil.rmtree(old)
+            self._publish(final)
         dist.barrier(self._group)
+
+    def _publish(self, final: Path) -> None:
+        with self._lock:
+            part = final.with_suffix(".tmp")
+            if part.exists():
+                part.rename(final)
+                for old in list_checkpoints(self._folder)[: -self._keep]:
+                    shutil.rmtree(old)
 
     def restore(self, path: Path) -> TrainerState:
         """Loads a checkpoint, whatever number of ranks wrote it."""

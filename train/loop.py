@@ -10,7 +10,14 @@ import torch
 import torch.distributed as dist
 import yaml
 
-from train.checkpoint import Checkpointer, CheckpointError, TrainerState, full_state, newest_checkpoint
+from train.checkpoint import (
+    Checkpointer,
+    CheckpointError,
+    TrainerState,
+    full_state,
+    newest_checkpoint,
+    read_trainer_state,
+)
 from train.config import TrainConfig
 from train.data.motion import finish
 from train.data.state import ReaderState
@@ -145,12 +152,13 @@ def _resume(config: TrainConfig, checkpointer: Checkpointer, fresh: ReaderState)
     newest = newest_checkpoint(config.output)
     if newest is None:
         return 0, fresh
-    saved = checkpointer.restore(newest)
+    saved = read_trainer_state(newest)
     if saved.stage != config.stage:
         raise CheckpointError(
             f"{newest} is of stage {saved.stage}; give stage {config.stage} an output folder of its own"
         )
     saved.reader.check(fresh)
+    checkpointer.restore(newest)
     log.info("going on from %s", newest)
     return saved.step, saved.reader
 

@@ -41,7 +41,7 @@ def test_killed_run_goes_on_bit_by_bit(
     whole_run: tuple[TrainConfig, list[float]], small_shards: Path, tmp_path: Path
 ) -> None:
     config = tiny_train(small_shards, tmp_path, "steps=4", "checkpoint.every=1")
-    _kill_after(config, world=2, steps=2)
+    _kill_after(config, world=2, steps=3)
     newest = newest_checkpoint(config.output)
     assert newest is not None
     assert 1 <= read_trainer_state(newest).step < 4
