@@ -18,7 +18,7 @@ EMBEDDED: dict[str, Any] = {
 PAPER: dict[str, Any] = {
     "pose": {"backend": {"backend": "xpose"}},
     "camera": {"backend": {"backend": "droid"}},
-    "depth": {"backend": {"backend": "depth_anything"}},
+    "depth": {"backend": {"backend": "depth-anything"}},
     "stylize": {"backend": {"backend": "sdxl"}},
     "run": {"pose": {"gpus": 0.5}, "camera": {"gpus": 1.0}, "depth": {"gpus": 0.25}, "stylize": {"gpus": 1.0}},
 }

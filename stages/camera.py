@@ -9,6 +9,8 @@ from pydantic import Field
 
 from extractors.camera.backend import SfmCameraConfig, track_clip
 from extractors.camera.contradiction import contradiction
+from extractors.camera.droid import DroidCameraConfig
+from extractors.camera.imported import ImportedCamera, ImportedCameraConfig
 from extractors.camera.vmd import parse_camera_track, track_cameras
 from extractors.geometry.cameras import rescale_intrinsics
 from extractors.protocols import CameraExtractor, CameraResult
@@ -21,7 +23,7 @@ from schemas.config import FrozenConfig
 from stages.base import Inputs, StageError
 from stages.jpeg import decode_frames, scaled_size
 
-CameraBackend = Annotated[SfmCameraConfig, Field(discriminator="backend")]
+CameraBackend = Annotated[SfmCameraConfig | DroidCameraConfig | ImportedCameraConfig, Field(discriminator="backend")]
 
 
 class CameraConfig(FrozenConfig):
@@ -43,7 +45,7 @@ class CameraStage:
 
     def __init__(self, config: CameraConfig) -> None:
         self.config = config
-        self._extractor: CameraExtractor = config.backend.build()
+        self._extractor: CameraExtractor | ImportedCamera = config.backend.build()
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
         """Raises StageError where the inputs do not belong together, ExtractionError for a broken camera track."""
@@ -60,9 +62,15 @@ class CameraStage:
         pictures = decode_frames(frames, self.config.backend.max_side)
         if self.config.use_camera_track and clip.camera_track is not None:
             result = self._from_track(clip, frames, source_size)
-            tracks = track_clip(pictures[fresh], mask[fresh], self.config.backend)
+            tracks = track_clip(pictures[fresh], mask[fresh], _tracking(self.config.backend))
             picture = subset(result.camera, np.flatnonzero(fresh))
             result.quality["track_contradiction"] = contradiction(tracks, picture, frames.size)
+        elif isinstance(self._extractor, ImportedCamera):
+            if source_size is None:
+                raise StageError(
+                    f"{clip.clip_id}: the frames do not say how large the source's picture is: decode again"
+                )
+            result = self._extractor.for_clip(clip, frames, (source_size[0], source_size[1]))
         else:
             focal = clip.focal
             if focal is not None and source_size is not None:
@@ -94,6 +102,13 @@ class CameraStage:
             offset_s=clip.camera_track_offset_s,
         )
         return CameraResult(camera, finite_quality(focal_px=camera.intrinsics[0, 0]))
+
+
+def _tracking(backend: CameraBackend) -> SfmCameraConfig:
+    """The settings by which points are tracked."""
+    if isinstance(backend, SfmCameraConfig):
+        return backend
+    return backend.classifier if isinstance(backend, DroidCameraConfig) else SfmCameraConfig()
 
 
 def subset(camera: CameraArtifact, rows: np.ndarray) -> CameraArtifact:

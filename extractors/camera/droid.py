@@ -18,13 +18,16 @@ from extractors.camera.classify import focal_pixels, without_translation
 from extractors.camera.droid_output import (
     CELL,
     NOTHING,
+    PACKAGES,
     Keyframes,
+    Thresholds,
+    Tracker,
+    TrackerRun,
     WorkingSize,
     cameras_from_poses,
     sparse_depths,
     transforms,
 )
-from extractors.camera.droid_upstream import PACKAGES, Thresholds, Tracker, TrackerRun, UpstreamTracker
 from extractors.camera.track_check import explained_share
 from extractors.devices import cuda_problem
 from extractors.geometry.cameras import intrinsics_from_fov
@@ -108,6 +111,8 @@ class DroidCameraConfig(BackendConfig):
         """Raises ExtractionError where `problem()` names one."""
         if problem := self.problem():
             raise ExtractionError(f"{problem.cause}: {problem.remedy}")
+        from extractors.camera.droid_upstream import UpstreamTracker
+
         tracker = UpstreamTracker(source=self.source_folder(), checkpoint=self.checkpoint_file())
         return DroidCamera(tracker=tracker, config=self)
 

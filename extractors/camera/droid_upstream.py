@@ -6,59 +6,16 @@ and the package `torch_scatter` are compiled (docs/backends.md).
 
 import importlib
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from extractors.camera.droid_output import Thresholds, TrackerRun
 from extractors.protocols import ExtractionError
-
-PACKAGES = ("droid_backends", "lietorch", "torch_scatter")
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Upstream's options, by its names; the defaults are those of its demo."""
-
-    beta: float = 0.3
-    filter_thresh: float = 2.4
-    warmup: int = 8
-    keyframe_thresh: float = 4.0
-    frontend_thresh: float = 16.0
-    frontend_window: int = 25
-    frontend_radius: int = 2
-    frontend_nms: int = 1
-    backend_thresh: float = 22.0
-    backend_radius: int = 2
-    backend_nms: int = 3
-
-
-@dataclass(frozen=True)
-class TrackerRun:
-    """Arrays in upstream's own layout.
-
-    poses: [L, 7], camera-to-world of every frame, as `terminate()` returns them; None where the tracker never got the
-    keyframes to start with. keyframes: int [K], frame numbers; keyframe_poses: [K, 7], world-to-camera; disparity:
-    [K, h / 8, w / 8].
-    """
-
-    poses: np.ndarray | None
-    keyframes: np.ndarray
-    keyframe_poses: np.ndarray
-    disparity: np.ndarray
-
-
-class Tracker(Protocol):
-    def __call__(
-        self, pictures: np.ndarray, blanked: np.ndarray, intrinsics: np.ndarray, thresholds: Thresholds
-    ) -> TrackerRun:
-        """pictures: uint8 RGB [L, h, w, 3], sides multiples of 8, blanked where they are not the scene; blanked: bool
-        [L, h / 8, w / 8]; intrinsics: [4] of the pictures.
-        """
 
 
 class MaskedUpdate(nn.Module):

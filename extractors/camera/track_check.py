@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from extractors.camera.tracks import Tracks
 from schemas.artifacts.camera import CameraArtifact
@@ -28,6 +27,8 @@ def explained_share(tracks: Tracks, camera: CameraArtifact, size: tuple[int, int
     size: of the frames (W, H). The limit is 1 % of the width; points farther than 2 % from any of known depth are left
     out.
     """
+    from scipy.spatial import cKDTree
+
     scale = np.array(size) / np.array(tracks.size)
     distances = []
     for first in range(0, max(0, len(tracks.xy) - GAP), GAP):

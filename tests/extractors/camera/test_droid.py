@@ -7,8 +7,8 @@ import torch
 
 from extractors.camera.backend import SfmCameraConfig
 from extractors.camera.droid import DroidCamera, DroidCameraConfig, blank
-from extractors.camera.droid_output import CELL, WorkingSize
-from extractors.camera.droid_upstream import MaskedUpdate, Thresholds, TrackerRun
+from extractors.camera.droid_output import CELL, Thresholds, TrackerRun, WorkingSize
+from extractors.camera.droid_upstream import MaskedUpdate
 from extractors.geometry.cameras import rescale_intrinsics
 from extractors.geometry.trajectory import absolute_trajectory_error
 from extractors.protocols import ExtractionError
