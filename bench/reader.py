@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import subprocess
-import sys
 import sysconfig
 import time
 import venv
@@ -28,7 +27,8 @@ from schemas.release import Release
 from schemas.sample import frame_member
 from tests.train.shards import ClipSpec, jpeg, sample_members, write_release, write_shard
 from train.data.config import ReaderConfig
-from train.data.decode import decode_jpeg, decode_npy
+from train.data.decode import decode_jpeg
+from train.data.encoded import EncodedSample
 from train.data.fetch import LocalStore
 from train.data.order import SampleOrder
 from train.data.release import load_release
@@ -103,21 +103,15 @@ class Ours:
         self.order = SampleOrder(release=self.release, config=self.config)
         self.reader = SampleReader(config=self.config, store=store, release=self.release)
 
-    def undecoded(self) -> Iterator[object]:
+    def undecoded(self) -> Iterator[EncodedSample]:
         return map(self.reader.fetch, self.order.samples(0, self.order.epoch_size))
 
     def decoded(self) -> Iterator[object]:
         """The work of `window_of`: pictures and arrays, no pose drawing."""
         for sample in self.undecoded():
-            pictures = [decode_jpeg(d, (self.side, self.side), 1 << 24) for d in (sample.reference, *sample.targets)]
-            shapes = {"keypoints": ("float32", (None,) * 4), "cam_to_world": ("float64", (None,) * 3)}
-            rest = {"intrinsics": ("float64", (None,) * 2), "inverse_depth": ("float16", (None,) * 3)}
-            layouts = shapes | rest
-            arrays = [
-                decode_npy(data, *layouts[name.removesuffix(".npy") if name[:3] != "key" else "keypoints"])
-                for name, data in sample.arrays.items()
-            ]
-            maps = [np.frombuffer(b"".join(part), np.uint8) for part in (sample.motion, sample.valid)]
+            pictures = [decode_jpeg(d, (self.side, self.side), 1 << 24) for d in sample.pictures.values()]
+            arrays = [np.load(io.BytesIO(data), allow_pickle=False) for data in sample.arrays.values()]
+            maps = [np.frombuffer(part, np.uint8) for part in sample.maps.values()]
             yield pictures, arrays, maps
 
     def batches(self) -> Iterator[object]:
@@ -193,9 +187,8 @@ def main(argv: list[str] | None = None) -> None:
     def fast(data: bytes) -> np.ndarray:
         return decode_jpeg(data, (options.side, options.side), 1 << 24)
 
-    sizes = [
-        sum(map(len, (s.reference, *s.targets, *s.arrays.values(), *s.motion, *s.valid))) for s in ours.undecoded()
-    ]
+    parts = [(sample.pictures, sample.arrays, sample.maps) for sample in ours.undecoded()]
+    sizes = [sum(len(data) for part in sample for data in part.values()) for sample in parts]
     whole = sum(shard.bytes for shard in ours.release.shards) / options.clips
     print(
         f"{options.clips} clips × {FRAMES} frames × {options.side}²: {whole / 1e6:.1f} MB a sample, of which a window "
@@ -236,4 +229,4 @@ def report(figures: dict[str, float], resume: dict[str, float], consumed: int) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

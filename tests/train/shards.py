@@ -104,7 +104,7 @@ def sample_members(spec: ClipSpec) -> dict[str, bytes]:
     focal = FOCAL * width
     motion = np.zeros((len(references), length, 2, h, w), np.float16)
     motion[:, step:, 0] = spec.motion_x
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         **keypoints,
         "cam_to_world.npy": cam_to_world,
         "intrinsics.npy": np.tile([focal, focal, (width - 1) / 2, (height - 1) / 2], (length, 1)),

@@ -11,3 +11,8 @@ class ShardError(RuntimeError):
 
 class StateError(RuntimeError):
     """A saved reader state that does not belong to this dataset and these settings."""
+
+
+def broken_member(place: str, member: str, cause: Exception | str) -> ShardError:
+    """The error for one member of a sample; place: shard and clip."""
+    return ShardError(f"{place}: {member}: {cause}. Compare the shard with its .sha256 file, and copy or pack it again")
