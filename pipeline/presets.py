@@ -37,8 +37,14 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
-        if isinstance(value, dict) and isinstance(old, dict) and value.get("backend") in (None, old.get("backend")):
+        if isinstance(value, dict) and isinstance(old, dict) and _tag(value) in ("", _tag(old)):
             merged[key] = _merge(old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _tag(section: dict[str, Any]) -> str:
+    """The name in a backend's section; "" for other sections. Another backend's settings would not fit, so they go."""
+    name = section.get("backend")
+    return name if isinstance(name, str) else ""

@@ -119,6 +119,6 @@ def test_the_graph_is_printed_and_drawn(cli, tmp_path: Path) -> None:  # type: i
 
 def test_doctor_names_every_backend_and_a_remedy_for_each_that_cannot_run(cli) -> None:  # type: ignore[no-untyped-def]
     _, out, _ = cli("doctor")
-    for name in ("mediapipe", "sfm", "reconstruction", "opencv", "onnx", "depth_anything", "sdxl"):
+    for name in ("mediapipe", "sfm", "reconstruction", "opencv", "onnx", "depth-anything", "sdxl"):
         assert name in out
     assert out.count("cannot ") == out.count("remedy:")
