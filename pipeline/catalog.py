@@ -40,8 +40,11 @@ class Catalog:
         schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
         if not self.exists(table):
             return schema.empty_table()
-        delta = DeltaTable(self.uri(table), storage_options=self._options or None)
-        return delta.to_pyarrow_table(columns=columns).cast(schema)
+        return self.delta(table).to_pyarrow_table(columns=columns).cast(schema)
+
+    def delta(self, table: str) -> DeltaTable:
+        """The Delta table itself. Raises deltalake's error where it was never written."""
+        return DeltaTable(self.uri(table), storage_options=self._options or None)
 
     def rows(self, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
         return self.read(table, columns).to_pylist()
@@ -53,7 +56,7 @@ class Catalog:
         """Commits of a table so far (0 if it was never written)."""
         if not self.exists(table):
             return 0
-        return DeltaTable(self.uri(table), storage_options=self._options or None).version() + 1
+        return self.delta(table).version() + 1
 
     def forget(self, table: str, column: str, values: Sequence[str]) -> None:
         """Deletes rows whose `column` is one of `values` (hex digests or ids of ours: nothing to escape)."""
@@ -62,15 +65,39 @@ class Catalog:
         if any(not value.replace("_", "").isalnum() for value in values):
             raise ValueError("values to forget must be plain ids")
         names = ", ".join(f"'{value}'" for value in values)
-        DeltaTable(self.uri(table), storage_options=self._options or None).delete(f"{column} IN ({names})")
+        self.delta(table).delete(f"{column} IN ({names})")
+
+    def replace(self, table: str, data: pa.Table) -> None:
+        """A table anew with exactly `data`, and no earlier version to go back to.
+
+        For a moment there is no table, so nothing else may use the catalog meanwhile. The rows are put aside first:
+        where this is killed, `finish_replacing` goes on.
+        """
+        self._storage.write_table(_aside(table), data.cast(TABLES[table]))
+        self.finish_replacing()
+
+    def finish_replacing(self) -> None:
+        """Puts tables in place whose replacement was begun."""
+        for table in TABLES:
+            if not self._storage.exists(_aside(table)):
+                continue
+            data = self._storage.read_table(_aside(table))
+            for path in list(self._storage.list(f"catalog/{table}")):
+                self._storage.remove(path)
+            write_deltalake(self.uri(table), data, mode="overwrite", storage_options=self._options or None)
+            self._storage.remove(_aside(table))
 
     def tidy(self, tables: Iterable[str] = tuple(TABLES)) -> None:
         """Merges small files of tables that have gathered many of them."""
         for table in tables:
             if self.exists(table):
-                delta = DeltaTable(self.uri(table), storage_options=self._options or None)
+                delta = self.delta(table)
                 if len(delta.file_uris()) > COMPACT_ABOVE_FILES:
                     delta.optimize.compact()
+
+
+def _aside(table: str) -> str:
+    return f"catalog/{table}.replacement.parquet"
 
 
 def _object_store_options() -> dict[str, str]:

@@ -108,6 +108,8 @@ class Run:
             self.view.line(f"{len(registered.changed)} new or changed sources")
         for file, used in registered.duplicates:
             self.view.line(f"{file.uri} has the same content as {used}, which is used instead")
+        for file in registered.refused:
+            self.view.line(f"{file.uri} is refused: its content was removed from this dataset on request", style="red")
         for file in registered.unreadable:
             item = ingest_item(
                 self.graph["ingest"], file.source_id, f"{file.path}|{file.bytes}|{file.mtime_ns}", file.path

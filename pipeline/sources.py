@@ -64,22 +64,29 @@ def known_files(sources: Mapping[str, SourceFile]) -> dict[str, KnownFile]:
 @dataclass(frozen=True)
 class Registration:
     """What became of the files of a command. changed: sources written to the catalog; duplicates: (file, the path used
-    instead); unreadable: files with an error.
+    instead); unreadable: files with an error; refused: files whose content was removed on request (a tombstone).
     """
 
     changed: tuple[SourceFile, ...]
     duplicates: tuple[tuple[SourceFile, str], ...]
     unreadable: tuple[SourceFile, ...]
     source_ids: tuple[str, ...]
+    refused: tuple[SourceFile, ...] = ()
 
 
 def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[SourceFile], run_id: str) -> Registration:
-    """Writes new and changed sources into the catalog and into `known`. Equal content is used once."""
+    """Writes new and changed sources into the catalog and into `known`. Equal content is used once; content
+    that was removed on request is refused.
+    """
     rows: list[dict[str, Any]] = []
-    duplicates, unreadable, ids = [], [], []
+    duplicates, unreadable, ids, refused = [], [], [], []
+    buried = set(dataset.catalog.read("tombstones", ["sha256"]).column("sha256").to_pylist())
     for file in files:
         if file.error:
             unreadable.append(file)
+            continue
+        if file.sha256 in buried:
+            refused.append(file)
             continue
         ids.append(file.source_id)
         before = known.get(file.source_id)
@@ -92,5 +99,9 @@ def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[Sou
             known[file.source_id] = source_of_row(dataset, row)
     dataset.catalog.append("sources", rows)
     return Registration(
-        tuple(known[row["source_id"]] for row in rows), tuple(duplicates), tuple(unreadable), tuple(dict.fromkeys(ids))
+        changed=tuple(known[row["source_id"]] for row in rows),
+        duplicates=tuple(duplicates),
+        unreadable=tuple(unreadable),
+        source_ids=tuple(dict.fromkeys(ids)),
+        refused=tuple(refused),
     )

@@ -98,6 +98,20 @@ RUNS = _schema(
     ("seconds", _FLOAT),
     ("counts", _TEXT),  # JSON: made, reused, failed by stage
 )
+MEASUREMENTS = _schema(
+    ("key", _TEXT),  # digest of the artifact keys that were measured and of the measurements' version
+    ("clip_id", _TEXT),
+    ("source_id", _TEXT),
+    ("figures", _TEXT),  # JSON object of numbers
+    ("hashes", _TEXT),  # perceptual hashes of frames, hex, separated by spaces
+    ("created_s", _FLOAT),
+)
+TOMBSTONES = _schema(
+    ("source_id", _TEXT),
+    ("sha256", _TEXT),  # of the content that must not come back
+    ("reason", _TEXT),
+    ("created_s", _FLOAT),
+)
 TABLES = {
     "sources": SOURCES,
     "clips": CLIPS,
@@ -105,4 +119,6 @@ TABLES = {
     "failures": FAILURES,
     "shards": SHARDS,
     "runs": RUNS,
+    "measurements": MEASUREMENTS,
+    "tombstones": TOMBSTONES,
 }

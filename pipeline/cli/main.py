@@ -2,6 +2,7 @@
 
 import typer
 
+from pipeline.cli import audit as audit_commands
 from pipeline.cli import build as build_commands
 from pipeline.cli import config as config_commands
 from pipeline.cli import demo as demo_command
@@ -24,6 +25,10 @@ app.command()(inspect_commands.plan)
 app.command()(inspect_commands.verify)
 app.command()(inspect_commands.dag)
 app.command()(inspect_commands.doctor)
+app.command()(audit_commands.check)
+app.command()(audit_commands.sql)
+app.command()(audit_commands.explain)
+app.command()(audit_commands.remove)
 app.command()(demo_command.demo)
 app.add_typer(config_commands.app, name="config")
 
