@@ -1,8 +1,9 @@
 """Depth backend "reconstruction": dense inverse depth from the camera stage's own poses, by plane-sweep stereo.
 
-Needs no network. The result is in the camera's unit. Measured against interpolation of the camera's sparse points (on
-the project's renders and on rendered MMD shots, true cameras): as good where 400 points a frame are known, 2 to 10
-times better with 100, so that the points only set the range of depths and pull at the pixels they lie on.
+Needs no network. The result is in the camera's unit. Measured against interpolation of the camera's sparse points
+(renders of the project and MMD shots, true cameras, points from the truth): both are alike with 400 points a frame; with
+100, the scene-motion error of stereo is 5 to 12 times lower on the renders and about half on the walls of the MMD shots.
+So the points only set the range of depths and pull at the pixels they lie on.
 """
 
 from typing import ClassVar, Literal
