@@ -21,6 +21,7 @@ from stages.video import fit
 from stages.video.command import Hwaccel, frames_command
 from stages.video.cuts import is_repeat
 from stages.video.ffmpeg import Limits, RunReport, VideoError, frames
+from stages.video.follow import own_motion, place_window, searched_size
 from stages.video.probe import Probe, probe
 
 _IN_FLIGHT = 8  # frames held while their JPEGs are made: bounds memory, keeps the encoders busy
@@ -38,8 +39,8 @@ class DecodeConfig(FrozenConfig):
     )
     fit: Literal["crop", "pad", "follow"] = Field(
         "crop",
-        description="crop: the middle of the picture; pad: all of it, with black borders; follow: one window a clip "
-        "that holds the character.",
+        description="crop: the middle of the picture; pad: all of it, with black borders; follow: the largest window "
+        "of the frame's shape, placed once a clip where the character moves.",
     )
     jpeg_quality: int = Field(95, ge=50, le=100, description="JPEG quality (libjpeg scale), 4:4:4 chroma.")
     repeat_difference: float = Field(
@@ -76,7 +77,8 @@ class DecodeStage:
     def _run(self, clip: Clip) -> pa.Table:
         found = _probe(clip.video, self.config.limits)
         size = self.config.frame_size
-        chosen = self._plan(clip, found, size)
+        window, followed = self._window(clip, found, size)
+        chosen = fit.plan(found, window, size)
         report = RunReport()
         jpegs, repeated = self._encode(self._frames(clip, found, chosen, report))
         if len(jpegs) < clip.frame_count:
@@ -98,18 +100,33 @@ class DecodeStage:
             repeated_share=artifact.repeated.mean(),
             upscale=size[0] / chosen.window.width,
             jpeg_bytes=sum(len(jpeg) for jpeg in jpegs),
+            followed_share=followed,
         )
         extra = {"source_size": [found.width, found.height]}
         return artifact.to_table(Header("decode", clip.clip_id, quality=quality, extra=extra))
 
-    def _plan(self, clip: Clip, found: Probe, size: tuple[int, int]) -> fit.FitPlan:
+    def _window(self, clip: Clip, found: Probe, size: tuple[int, int]) -> tuple[fit.Window, float | None]:
+        """The clip's window, and the share of the character's motion that it holds where it follows that."""
         if self.config.fit == "pad":
-            window = fit.pad_window(found.width, found.height, size)
-        else:
-            window = fit.centre_window(found.width, found.height, size)
-        return fit.plan(found, window, size)
+            return fit.pad_window(found.width, found.height, size), None
+        middle = fit.centre_window(found.width, found.height, size)
+        if self.config.fit == "crop":
+            return middle, None
+        small = searched_size(found.width, found.height)
+        whole = fit.plan(found, fit.Window(0, 0, found.width, found.height), small)
+        pictures = list(self._frames(clip, found, whole, RunReport(), "area+accurate_rnd+bitexact"))
+        if not pictures:
+            return middle, None  # the decode that follows says what is wrong
+        return place_window(own_motion(np.stack(pictures)), found.width, found.height, size)
 
-    def _frames(self, clip: Clip, found: Probe, chosen: fit.FitPlan, report: RunReport) -> Iterator[np.ndarray]:
+    def _frames(
+        self,
+        clip: Clip,
+        found: Probe,
+        chosen: fit.FitPlan,
+        report: RunReport,
+        scaler: str = "bicubic+accurate_rnd+bitexact",
+    ) -> Iterator[np.ndarray]:
         command = frames_command(
             clip.video,
             found,
@@ -118,7 +135,7 @@ class DecodeStage:
             first=clip.first_frame,
             count=clip.frame_count,
             fit=chosen,
-            scaler="bicubic+accurate_rnd+bitexact",
+            scaler=scaler,
             limits=self.config.limits,
             hwaccel=self.config.hwaccel,
         )

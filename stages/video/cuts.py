@@ -1,11 +1,12 @@
 """Shot cuts in a stream of small frames.
 
-A cut is told from fast motion by three tests that must all pass:
+A cut is told from fast motion by four tests that must all pass:
 
 | test | what it rules out |
 | --- | --- |
 | frames still differ after optical flow has moved one onto the other | pans, dolly moves |
 | that difference stands out among those of the frames around | whip pans, low frame rates, drawing on twos or threes |
+| the difference covers much of the picture | a character that leaps |
 | frames across the place differ more than frames on one side of it | fast dancing, flashes, broken frames |
 
 The common detectors threshold the plain difference of neighbouring frames, which MMD footage defeats both ways: a fast
@@ -28,6 +29,7 @@ SIZE = 128
 _FLASH = 3  # frames of the longest disturbance after which a shot goes on
 _SIDE = _FLASH + 1  # frames compared on each side of a place
 _LAG = 2  # frames apart on one side that the difference across a place must exceed
+_TEXTURE = 3.0  # standard deviation of luma (0-255) from which a block has something to show
 _BLACK = 40  # every pixel of a black frame is below this luma (0-255), which leaves room for noise
 
 
@@ -39,6 +41,9 @@ class CutConfig(FrozenConfig):
         6.0, ge=0, description="Mean difference (0-255) that must remain after motion compensation."
     )
     min_ratio: float = Field(1.6, ge=1, description="How far the difference must stand out among those around it.")
+    min_area: float = Field(
+        0.45, ge=0, le=1, description="Least share of the picture's textured parts that a cut must change."
+    )
     min_contrast: float = Field(
         1.25, ge=0, description="Least difference across a cut over the greatest between frames on one side of it."
     )
@@ -127,17 +132,17 @@ class _Search:
         ratio = self._ratio(place)
         if self.residuals[place] < config.min_difference or ratio < config.min_ratio:
             return
-        before = [frame for index, frame in self._recent if place - config.neighbours <= index < place]
+        before = self._shown_before(place)
         after = [frame for index, frame in self._recent if place <= index < place + config.neighbours]
         # At the ends of a source one side may be too short to tell what its motion is like.
-        starts = place < config.neighbours and len(before) <= _LAG
-        ends = len(self.residuals) - place < config.neighbours and len(after) <= _LAG
+        starts = place < config.neighbours and len(before) < _SIDE
+        ends = len(self.residuals) - place < config.neighbours and len(after) < _SIDE
         if (starts or ends) and ratio < 2 * config.min_ratio:
             return
         begun = next((p for p in range(max(1, place - _FLASH), place) if p in self.found), None)
         if begun is not None:
             # Two breaks so close are a flash where the picture returns, else one cut with a flash upon it.
-            calm = [frame for index, frame in self._recent if begun - config.neighbours <= index < begun]
+            calm = self._shown_before(begun)
             usual = max(config.min_difference, 2 * max(self._motion(calm[-_SIDE:]), self._motion(after[:_SIDE])))
             if self._difference(calm[-1], after[0]) < usual:
                 del self.found[begun]
@@ -145,8 +150,19 @@ class _Search:
         flash = max((n for n in range(1, _FLASH + 1) if self._flash_ends(place, place + n)), default=0)
         inside = max(self._motion(before[-_SIDE:]), self._motion(after[flash : flash + _SIDE]))
         least = max(config.min_difference, config.min_contrast * inside)
-        if all(self._difference(b, a) >= least for b in before[-_SIDE:] for a in after[:_SIDE]):
+        if changed_area(before[-1], after[0], config.min_difference, self._flow) >= config.min_area and all(
+            self._difference(b, a) >= least for b in before[-_SIDE:] for a in after[:_SIDE]
+        ):
             self.found[place] = ratio
+
+    def _shown_before(self, place: int) -> list[np.ndarray]:
+        """Different pictures shown in the frames just before a place; the first may have begun earlier."""
+        earlier = [(index, frame) for index, frame in self._recent if index < place]
+        return [
+            frame
+            for i, (_, frame) in enumerate(earlier)
+            if i + 1 == len(earlier) or earlier[i + 1][0] > place - self.config.neighbours
+        ]
 
     def _flash_ends(self, place: int, end: int) -> bool:
         """Whether a flash that may have begun at `place` ends at `end`: the break there is as great."""
@@ -183,12 +199,30 @@ def standing_out(residuals: Sequence[float], place: int, neighbours: int) -> flo
 
 def compensated_difference(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlow") -> float:
     """Mean absolute difference (0–255) of two frames once `after` is moved along the optical flow onto `before`."""
+    return float(_compensated(before, after, flow).mean())
+
+
+def changed_area(before: np.ndarray, after: np.ndarray, threshold: float, flow: "cv2.DISOpticalFlow") -> float:
+    """Share (0–1) of 16 × 16 blocks whose compensated difference is at least `threshold`, among those with texture in
+    either frame: a dark void around a character cannot change.
+    """
+    changed = cv2.resize(_compensated(before, after, flow), (16, 16), interpolation=cv2.INTER_AREA).mean(axis=-1)
+    textured = np.zeros(changed.shape, bool)
+    for picture in (before, after):
+        grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
+        mean, square = (cv2.resize(g, (16, 16), interpolation=cv2.INTER_AREA) for g in (grey, grey * grey))
+        textured |= square - mean * mean > _TEXTURE**2
+    considered = textured | (changed >= threshold)
+    return float((changed >= threshold).sum() / max(1, considered.sum()))
+
+
+def _compensated(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlow") -> np.ndarray:
     grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (before, after)]
     motion = flow.calc(grey[0], grey[1], None)
     rows, columns = before.shape[:2]
     x, y = np.meshgrid(np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32))
     moved = cv2.remap(after, x + motion[..., 0], y + motion[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return float(cv2.absdiff(moved, before).mean())
+    return cv2.absdiff(moved, before)
 
 
 def is_repeat(before: np.ndarray, after: np.ndarray, threshold: float) -> bool:

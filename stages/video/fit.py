@@ -83,7 +83,8 @@ def _axis(stored: int, shown: int, start: float, extent: float, size: int) -> tu
     last = min(start + extent, float(shown)) * ratio
     length = max(unit, unit * round((last - first) / unit)) if last - first < stored - unit / 2 else stored
     crop = min(unit * round(first / unit), stored - length)
-    scaled = min(size, max(1, round(length / ratio * size / extent)))
+    inside = start > -1e-6 and start + extent < shown + 1e-6
+    scaled = size if inside else min(size, max(1, round(length / ratio * size / extent)))
     scale = scaled / (length / ratio)  # output pixels per displayed pixel
     border = min(max(0, round((crop / ratio - start) * scale)), size - scaled)
     return crop, length, scaled, border, crop / ratio - border / scale, size / scale

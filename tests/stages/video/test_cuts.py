@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from stages.video.cuts import SIZE, CutConfig, detect, is_repeat, standing_out
@@ -46,7 +46,7 @@ def cuts_in(video: np.ndarray) -> tuple[int, ...]:
     return detect(iter(video), CutConfig()).cuts
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
 @given(
     st.lists(
         st.tuples(st.integers(15, 40), st.floats(0, 7), st.floats(-2, 2), st.floats(0.985, 1.015), st.floats(0, 12)),
@@ -110,6 +110,17 @@ def test_the_same_stage_from_another_place_is_a_cut() -> None:
     first = np.stack([world[100:228, 40 + i : 168 + i] for i in range(40)])
     second = np.stack([world[130:258, 300 + i : 428 + i] for i in range(40)])
     assert cuts_in(np.concatenate([first, second])) == (40,)
+
+
+def test_cuts_between_still_pictures() -> None:
+    stills = [np.repeat(shot(seed, 1), length, axis=0) for seed, length in ((1, 40), (2, 20), (1, 30), (3, 16))]
+    assert cuts_in(np.concatenate(stills)) == (40, 60, 90)
+
+
+def test_a_leap_of_the_character_is_no_cut() -> None:
+    video = shot(6, 50, pan=0, turn=0, zoom=1, dance=2)
+    video[25:] = shot(6, 50, pan=0, turn=0, zoom=1, dance=40)[25:]
+    assert cuts_in(video) == ()
 
 
 def test_streams_of_no_and_one_frame() -> None:
