@@ -6,6 +6,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from extractors.pose.mediapipe import MediaPipeConfig
+from extractors.pose.rtmw import RtmwConfig
 from extractors.pose.xpose import XPoseConfig
 from extractors.protocols import PoseExtractor
 from schemas.artifacts.frames import FramesArtifact
@@ -16,7 +17,7 @@ from schemas.config import FrozenConfig
 from stages.base import Inputs, StageError
 from stages.jpeg import decode_frames
 
-PoseBackend = Annotated[MediaPipeConfig | XPoseConfig, Field(discriminator="backend")]
+PoseBackend = Annotated[MediaPipeConfig | XPoseConfig | RtmwConfig, Field(discriminator="backend")]
 
 
 class PoseConfig(FrozenConfig):
