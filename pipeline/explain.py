@@ -34,7 +34,7 @@ class Lineage:
     place: in the newest release, None where no release holds it. keys: artifact key by stage, of the packed sample
     where there is one, else of the present configuration. rows: the catalog's artifact rows by stage (absent where one
     was never made). runs: the runs that made them, newest row of each. failures: of this clip, newest by stage.
-    current: whether the sample is what the present configuration makes.
+    current: whether it is what the present configuration makes.
     """
 
     clip: Mapping[str, Any]
@@ -60,9 +60,13 @@ def lineage(snapshot: Snapshot, clip_id: str) -> Lineage:
         raise DatasetError(
             f"{clip_id} is no clip of {dataset.root}; the catalog's table `clips` lists them (`mikudance sql`)"
         )
-    present = dict(snapshot.keys.get(clip_id, {}))
+    present = dict(snapshot.present.get(clip_id, {}))
     packed = dict(read_sample(dataset, entry, clip_id)["json"]["artifacts"]) if entry else {}
-    keys = packed | {stage: key for stage, key in present.items() if stage not in packed} if packed else present
+    keys = (
+        packed | {stage: key for stage, key in present.items() if stage not in packed}
+        if packed
+        else dict(snapshot.keys.get(clip_id, {}))
+    )
     rows = {row["key"]: row for row in _rows(dataset, "artifacts", "key", [*keys.values(), found[-1]["ingest_key"]])}
     if packed and "scene_motion" in packed and packed["scene_motion"] in rows:
         # The sample names what was packed; what only fed into it (depth) is found through the inputs.
@@ -84,7 +88,7 @@ def lineage(snapshot: Snapshot, clip_id: str) -> Lineage:
         rows=by_stage,
         runs={row["run_id"]: row for row in _rows(dataset, "runs", "run_id", run_ids)},
         failures={stage: row for stage, row in failures.items() if stage not in by_stage},
-        current=all(present.get(stage) == key for stage, key in keys.items()),
+        current=bool(present) and all(present.get(stage) == key for stage, key in keys.items()),
     )
 
 

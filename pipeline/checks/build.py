@@ -27,21 +27,21 @@ def check_quarantine(snapshot: Snapshot, limits: CheckLimits) -> CheckResult:
 def check_stale(snapshot: Snapshot) -> CheckResult:
     """Samples of the newest release that are not what the present configuration makes of their clips."""
     question = "is every sample of the newest release what the present configuration makes?"
-    if snapshot.release is None:
-        return CheckResult("stale", question, 0, note="there is no release")
+    if snapshot.release is None or snapshot.problem:
+        return CheckResult("stale", question, 0, note=snapshot.problem or "there is no release")
     findings, checked = [], 0
     for entry in snapshot.release.shards:
         digests = entry.digests or ("",) * len(entry.samples)
         for name, digest in zip(entry.samples, digests, strict=True):
             checked += 1
-            clip = snapshot.clips.get(name)
-            if clip is None:
-                text = f"in {entry.path}, but no clip of the present configuration"
+            present = snapshot.present.get(name)
+            if present is None:
+                text = f"in {entry.path}, but no clip of the present configuration: sources are to be cut anew"
                 findings.append(Finding("stale", name, text))
                 continue
-            keys = {stage: snapshot.keys[name][stage] for stage in PACKED_STAGES}
-            if sample_digest(SampleWork(clip, keys)) != digest:
-                missing = [stage for stage in CLIP_STAGES if snapshot.keys[name][stage] not in snapshot.state.artifacts]
+            keys = {stage: present[stage] for stage in PACKED_STAGES}
+            if sample_digest(SampleWork(snapshot.clips[name], keys)) != digest:
+                missing = [stage for stage in CLIP_STAGES if present[stage] not in snapshot.state.artifacts]
                 why = f"to be made: {', '.join(missing)}" if missing else "all made: a build packs it anew"
                 findings.append(Finding("stale", name, f"packed from artifacts of other settings; {why}"))
     return CheckResult("stale", question, checked, tuple(findings))

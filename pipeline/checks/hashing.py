@@ -44,7 +44,7 @@ def near_pairs(hashes: Sequence[bytes], groups: Sequence[int], limit: int) -> li
         return []
     # Neighbouring coefficients agree with each other; shuffled, every band tells clips apart equally well.
     bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
-    words = np.packbits(bits[:, _SHUFFLED], axis=1).view(np.uint16)
+    words = np.ascontiguousarray(np.packbits(bits[:, _SHUFFLED], axis=1)).view(np.uint16)
     wide = np.frombuffer(b"".join(hashes), np.uint64).reshape(len(hashes), BITS // 64)
     group = np.asarray(groups)
     found: dict[tuple[int, int], int] = {}

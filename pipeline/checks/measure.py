@@ -128,8 +128,8 @@ def motion_figures(camera: CameraArtifact, motion: SceneMotionArtifact, size: tu
     """
     maps, valid = scene_motion(
         torch.from_numpy(motion.inverse_depth.astype(np.float32)),
-        torch.from_numpy(camera.cam_to_world),
-        torch.from_numpy(camera.intrinsics),
+        torch.tensor(camera.cam_to_world),
+        torch.tensor(camera.intrinsics),
         size,
         motion.frame_step,
     )

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.checks.measure import Measurement, measurement_key, measurement_of_row
+from pipeline.checks.measure import MEASURED_STAGES, Measurement, measurement_key, measurement_of_row
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
 from pipeline.pack.gates import refusals
 from pipeline.planner import clip_keys, ingest_item
-from pipeline.state import ArtifactFacts, State, clips_of_sources, read_state
+from pipeline.state import ArtifactFacts, State, clips_of_sources, make_clip, read_state
 from schemas.clip import Clip
 from schemas.release import Release
 
@@ -22,23 +22,27 @@ from schemas.release import Release
 class Snapshot:
     """Read once at the start of a command.
 
-    clips: by id, of the present configuration. keys: artifact key by clip and stage. ingest: ingest key by source.
-    measured: measurements by clip, of exactly these artifacts.
+    clips: by id. Those of the present configuration, those in the newest release, and those of sources that the present
+    configuration has not cut yet. present: artifact keys by clip and stage under the present configuration, for the
+    clips it knows. keys: the artifacts that stand for a clip: the present ones where they are made, else those made
+    last. ingest: ingest key by source. measured: measurements by clip, of exactly the artifacts in `keys`. problem: why
+    present keys are not known (a backend's weights are not on this machine), else empty.
     """
 
     dataset: Dataset
-    graph: Mapping[str, StageSpec]
     state: State
     clips: Mapping[str, Clip]
+    present: Mapping[str, Mapping[str, str]]
     keys: Mapping[str, Mapping[str, str]]
     ingest: Mapping[str, str]
     measured: Mapping[str, Measurement]
     release: Release | None
+    problem: str = ""
 
     def made(self, clip_id: str) -> dict[str, ArtifactFacts]:
         """What exists of a clip, by stage."""
         have, keys = self.state.artifacts, self.keys[clip_id]
-        return {stage: have[keys[stage]] for stage in CLIP_STAGES if keys[stage] in have}
+        return {stage: have[keys[stage]] for stage in CLIP_STAGES if keys.get(stage) in have}
 
     def finished(self, clip_id: str) -> bool:
         return len(self.made(clip_id)) == len(CLIP_STAGES)
@@ -59,10 +63,11 @@ class Snapshot:
     @cached_property
     def failures(self) -> list[dict[str, Any]]:
         """Newest failure of everything in quarantine under the present configuration."""
-        current = {key for keys in self.keys.values() for key in keys.values()} | set(self.ingest.values())
+        current = {key for keys in self.present.values() for key in keys.values()} | set(self.ingest.values())
         newest: dict[str, dict[str, Any]] = {}
         for row in sorted(self.dataset.catalog.rows("failures"), key=lambda row: row["created_s"]):
-            if row["key"] in self.state.failed and (row["key"] in current or row["cause"] == "unreadable"):
+            unknown = row["cause"] == "unreadable" or self.problem
+            if row["key"] in self.state.failed and (row["key"] in current or unknown):
                 newest[row["key"]] = row
         return list(newest.values())
 
@@ -74,21 +79,60 @@ class Snapshot:
 
 
 def read_snapshot(dataset: Dataset) -> Snapshot:
-    """Reads the catalog and the newest release. Raises FileNotFoundError where a backend's weights are absent, because
-    artifact keys contain their digest.
-    """
-    graph, state = build_graph(dataset.config), read_state(dataset)
-    ingest = {
-        source.source_id: ingest_item(graph["ingest"], source.source_id, source.sha256, source.path).key
-        for source in state.usable_sources()
-    }
-    prefixes, facts = {name: spec.prefix for name, spec in graph.items()}, state.facts()
-    clips = {clip.clip_id: clip for clip in clips_of_sources(state, ingest, ingest)}
-    keys = {name: clip_keys(graph, clip, facts[clip.source_id], prefixes) for name, clip in clips.items()}
+    """Reads the catalog and the newest release."""
+    state, release = read_state(dataset), dataset.newest_release()
+    graph, problem = _graph(dataset)
+    ingest = {}
+    present: dict[str, Mapping[str, str]] = {}
+    clips: dict[str, Clip] = {}
+    if graph:
+        ingest = {
+            source.source_id: ingest_item(graph["ingest"], source.source_id, source.sha256, source.path).key
+            for source in state.usable_sources()
+        }
+        prefixes, facts = {name: spec.prefix for name, spec in graph.items()}, state.facts()
+        clips = {clip.clip_id: clip for clip in clips_of_sources(state, ingest, ingest)}
+        present = {name: clip_keys(graph, clip, facts[clip.source_id], prefixes) for name, clip in clips.items()}
+    packed = {name for entry in (release.shards if release else ()) for name in entry.samples}
+    cut = {clip.source_id for clip in clips.values()}
+    for rows in state.clips.values():
+        for name, row in rows.items():
+            if name not in clips and (name in packed or row["source_id"] not in cut):
+                clips[name] = make_clip(row, state.sources[row["source_id"]])
+    keys = _standing(dataset, state, clips, present)
     known = {row["key"]: row for row in dataset.catalog.rows("measurements")}
     measured = {}
     for name, stages in keys.items() if known else ():
-        row = known.get(measurement_key(stages))
-        if row is not None:
-            measured[name] = measurement_of_row(row)
-    return Snapshot(dataset, graph, state, clips, keys, ingest, measured, dataset.newest_release())
+        if all(stage in stages for stage in MEASURED_STAGES):
+            key = measurement_key(stages)
+            if key in known:
+                measured[name] = measurement_of_row(known[key])
+    ordered = {name: clips[name] for name in sorted(clips)}
+    return Snapshot(dataset, state, ordered, present, keys, ingest, measured, release, problem)
+
+
+def _graph(dataset: Dataset) -> tuple[dict[str, StageSpec], str]:
+    try:
+        return build_graph(dataset.config), ""
+    except FileNotFoundError as error:  # artifact keys contain the weights' digest
+        return {}, f"what the present configuration makes is not known here: {error}"
+
+
+def _standing(
+    dataset: Dataset, state: State, clips: Mapping[str, Clip], present: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """The keys that stand for each clip."""
+    open_clips = {n for n in clips if n not in present or any(k not in state.artifacts for k in present[n].values())}
+    last: dict[str, dict[str, str]] = {name: {} for name in open_clips}
+    if open_clips:
+        table = dataset.catalog.read("artifacts", ["item_id", "stage", "key", "created_s"]).sort_by("created_s")
+        columns = (table.column(name).to_pylist() for name in ("item_id", "stage", "key"))
+        for item, stage, key in zip(*columns, strict=True):
+            if item in open_clips and stage in CLIP_STAGES:
+                last[item][stage] = key
+    keys: dict[str, Mapping[str, str]] = {}
+    for name in clips:
+        wanted = present.get(name, {})
+        made = {stage: key for stage, key in wanted.items() if key in state.artifacts}
+        keys[name] = wanted if name not in last else {**wanted, **last[name], **made}
+    return keys
