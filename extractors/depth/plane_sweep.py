@@ -31,15 +31,17 @@ class PosedView:
 
 
 def choose_sources(
-    cam_to_world: np.ndarray, K: np.ndarray, reference: int, inverse_depth: float, width: int, count: int
+    cam_to_world: np.ndarray, K: np.ndarray, reference: int, inverse_depth: float, size: tuple[int, int], count: int
 ) -> list[int]:
     """Frames to match the reference with: those whose parallax is spread between 0.5 % and 10 % of the width.
 
     Parallax is how far the point in the middle of the picture at the scene's median depth moves beyond what the
-    camera's turn explains. Frames that see less than half of that plane are left out. Empty without parallax.
+    camera's turn explains. Frames that see less than half of that plane are left out. size: (width, height) of the pictures that K [L, 3, 3]
+    speaks of. Empty without parallax.
     """
     here = np.linalg.inv(K[reference])
-    corners = np.array([[0, 0], [width - 1, 0], [width - 1, 2 * K[reference, 1, 2]], [0, 2 * K[reference, 1, 2]]])
+    width, height = size
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
     marks = np.concatenate([corners * 0.5 + corners.mean(0) * 0.5, corners.mean(0)[None]])
     rays = np.concatenate([marks, np.ones((5, 1))], 1) @ here.T
     found = []
@@ -50,8 +52,7 @@ def choose_sources(
         if frame == reference or (far[:, 2] <= 0).any() or (near[:, 2] <= 0).any():
             continue
         at = near[:, :2] / near[:, 2:]
-        limits = np.array([width - 1, 2 * K[frame, 1, 2]])
-        if ((at < 0) | (at > limits)).any(1).sum() > 2:
+        if ((at < 0) | (at > np.array(size) - 1)).any(1).sum() > 2:
             continue
         parallax = np.median(np.linalg.norm(at - far[:, :2] / far[:, 2:], axis=1)) / width
         if 0.005 <= parallax <= 0.10:

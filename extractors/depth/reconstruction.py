@@ -1,8 +1,8 @@
 """Depth backend "reconstruction": dense inverse depth from the camera stage's own poses, by plane-sweep stereo.
 
 Needs no network. The result is in the camera's unit. Measured against interpolation of the camera's sparse points
-(renders of the project and MMD shots, true cameras, points from the truth): both are alike with 400 points a frame; with
-100, the scene-motion error of stereo is 5 to 12 times lower on the renders and about half on the walls of the MMD shots.
+(renders of the project and MMD shots, true cameras, points from the truth): both are alike with 400 points a frame;
+with 100, the scene-motion error of stereo is 5 to 12 times lower on the renders and about half on the MMD shots' walls.
 So the points only set the range of depths and pull at the pixels they lie on.
 """
 
@@ -92,7 +92,7 @@ class ReconstructionDepth:
             middle = float(np.median(values)) if len(values) else _far_guess(camera)
             enough = camera.status == "moving" and len(values) >= self.config.min_points
             chosen = (
-                choose_sources(camera.cam_to_world, matrices, reference, middle, grid[0], self.config.sources)
+                choose_sources(camera.cam_to_world, matrices, reference, middle, grid, self.config.sources)
                 if enough
                 else []
             )

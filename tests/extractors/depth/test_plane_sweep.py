@@ -51,7 +51,7 @@ def test_what_no_neighbour_sees_gets_the_neutral_cost() -> None:
 
 def test_sources_spread_over_the_parallax_and_exclude_the_reference() -> None:
     _, truth, K = _views()
-    chosen = choose_sources(SIDEWAYS.cam_to_world, K, 3, float(np.median(truth)), SIZE[0], 4)
+    chosen = choose_sources(SIDEWAYS.cam_to_world, K, 3, float(np.median(truth)), SIZE, 4)
     assert len(set(chosen)) == 4
     assert 3 not in chosen
     focal, depth = K[3, 0, 0], 1 / np.median(truth)
@@ -62,7 +62,7 @@ def test_sources_spread_over_the_parallax_and_exclude_the_reference() -> None:
 
 def test_rotation_offers_no_source() -> None:
     camera = pan(9, eye=(0, 1.2, 3), start=(-10, 0), end=(10, 0))
-    assert choose_sources(camera.cam_to_world, camera.intrinsics(SIZE), 4, 0.2, SIZE[0], 8) == []
+    assert choose_sources(camera.cam_to_world, camera.intrinsics(SIZE), 4, 0.2, SIZE, 8) == []
 
 
 @pytest.mark.parametrize("place", [0.0, 3.3, 7.5, 12.0])
