@@ -36,8 +36,8 @@ def choose_sources(
     """Frames to match the reference with: those whose parallax is spread between 0.5 % and 10 % of the width.
 
     Parallax is how far the point in the middle of the picture at the scene's median depth moves beyond what the
-    camera's turn explains. Frames that see less than half of that plane are left out. size: (width, height) of the pictures that K [L, 3, 3]
-    speaks of. Empty without parallax.
+    camera's turn explains. Frames that see less than half of that plane are left out. size: (width, height) of the
+    pictures that K float64 [L, 3, 3] speaks of. Empty without parallax.
     """
     here = np.linalg.inv(K[reference])
     width, height = size
