@@ -12,8 +12,10 @@ from extractors.camera.tracks import Tracks
 from extractors.geometry.rigid import rotation_from_vector
 
 MAX_PAIRS = 15_000
-DRIFT = 0.02
+DRIFT = 0.04
 """Growth of the tolerance with each frame of the gap between two: tracks drift, and the model is not to blame."""
+SMOOTH_ZOOM = 1e4
+"""Inverse variance of the change, from one frame to the next, of the zoom's speed: it is smooth within 1 % a frame."""
 PRIOR_LOG_FOCAL = 0.5
 """Standard deviation of the log focal length about the assumed one; decides only where rotation does not."""
 
@@ -162,10 +164,9 @@ def _change_focal_unknowns(
     normal[rest, rest] += stiff
     gradient[rest] -= stiff * steps
     if zoom and length > 2:
-        # Real zooms are smooth: the change of log focal length differs little from one frame to the next (0.1 %).
         second = np.diff(np.eye(length - 1), axis=0)
-        normal[np.ix_(rest, rest)] += second.T @ second * 1e6
-        gradient[rest] -= second.T @ (second @ steps) * 1e6
+        normal[np.ix_(rest, rest)] += second.T @ second * SMOOTH_ZOOM
+        gradient[rest] -= second.T @ (second @ steps) * SMOOTH_ZOOM
     # Rotation of the world as a whole is free: hold the first frame.
     normal[np.arange(3), np.arange(3)] += 1e12
     normal[np.diag_indices(4 * length)] += 1e-9

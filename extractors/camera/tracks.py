@@ -6,7 +6,9 @@ from functools import partial
 import cv2
 import numpy as np
 
-CORNER_QUALITY = 0.004
+CORNER_QUALITY = 0.01
+"""Of the best corner's strength: weaker ones slide along edges."""
+RETURN_PIXELS = 0.25
 FLOW_CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)
 
 
@@ -50,11 +52,11 @@ def working_pictures(frames: np.ndarray, mask: np.ndarray, limit: int) -> tuple[
     return greys, masks, size[0] / width
 
 
-def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, window: int = 17, anchor: int = 8) -> Tracks:
+def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, window: int = 13, anchor: int = 8) -> Tracks:
     """Follows about `live` corners from frame to frame; lost ones are replaced in the emptiest places.
 
     greys: L pictures uint8 [h, w]. masks: bool [L, h, w], True where no point may be. A step counts if tracking it
-    back returns within half a pixel. The step is then repeated from the last frame whose number is a multiple of
+    back returns within RETURN_PIXELS. The step is then repeated from the last frame whose number is a multiple of
     `anchor`, so that errors add up once in `anchor` frames and not in each. Deterministic with one OpenCV thread.
     """
     height, width = greys[0].shape
@@ -98,7 +100,7 @@ def _flow(
     )
     moved, ok, _ = flow(before, after, points, None if guess is None else guess.copy())
     back, ok_back, _ = flow(after, before, moved, None if guess is None else points.copy())
-    return moved, (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.linalg.norm(back - points, axis=1) < 0.5)
+    return moved, (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & (np.linalg.norm(back - points, axis=1) < RETURN_PIXELS)
 
 
 def _free(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
