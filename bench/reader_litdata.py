@@ -52,9 +52,9 @@ def main() -> None:
     side = int(large.name.rpartition("-")[2])
     figures = {
         "litdata undecoded": best_rate(lambda: StreamingDataset(large_folder)),
-        "litdata window": best_rate(partial(windows, large_folder, pil), 2),
+        "litdata window": best_rate(partial(windows, large_folder, pil), 3),
         "litdata window, our decoder": best_rate(
-            partial(windows, large_folder, lambda data: decode_jpeg(data, (side, side), 1 << 24)), 2
+            partial(windows, large_folder, lambda data: decode_jpeg(data, (side, side), 1 << 24)), 3
         ),
         "litdata small": best_rate(lambda: StreamingDataset(small_folder)),
         "resume": min(first_after(small_folder, consumed) for _ in range(3)),

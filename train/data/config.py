@@ -33,7 +33,9 @@ class ReaderConfig(FrozenConfig):
     seed: int = Field(0, ge=0, description="Seed of the order and of every draw about a sample.")
     shuffle_window: int = Field(4096, ge=1, description="Samples shuffled together after the shards are permuted.")
     workers: int = Field(4, ge=0, description="Worker processes a rank; 0 reads in the training process.")
-    prefetch: int = Field(2, ge=1, description="Micro batches each worker prepares ahead.")
+    prefetch: int = Field(
+        2, ge=1, description="Micro batches each worker keeps ahead in /dev/shm (0.17 GB a sample of 24 frames, 768²)."
+    )
     start_method: Literal["fork", "forkserver"] = Field("fork", description="How worker processes start.")
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for a worker's next batch before giving up.")
     cache_dir: Path | None = Field(None, description="Folder of the block cache of remote datasets; none: ~/.cache.")
