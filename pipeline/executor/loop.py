@@ -149,9 +149,9 @@ def _take_in(
         lost[item.key] = lost.get(item.key, 0) + 1
         tracker.give_back(item)
         return
-    if tracker.failed(item, attempts):
+    if tracker.failed(item, 1 if result.cause == "refused" else attempts):
         outcome.quarantined += 1
-        observer.quarantined(item, result, attempts)
+        observer.quarantined(item, result, tracker.attempts(item))
     else:
         observer.retried(item, result, tracker.attempts(item))
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline.storage import Storage, StorageError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
+from stages.base import StageError
 
 OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError")
 """Errors whose message already is a sentence for people; others are shown with their type."""
@@ -34,7 +35,11 @@ class ItemDone:
 
 @dataclass(frozen=True)
 class ItemFailed:
-    """Why an item gave no artifact. cause: raised | killed | timeout | out_of_memory."""
+    """Why an item gave no artifact.
+
+    cause: refused (the stage says that the input cannot be used: another try would say the same) | raised | killed |
+    timeout | out_of_memory.
+    """
 
     cause: str
     error: str
@@ -67,7 +72,11 @@ class Worker:
             return self._adopt(item) or self._make(item, self._job)
         except Exception as error:  # noqa: BLE001 (one bad clip never stops a run; the error is recorded and shown)
             kind = type(error).__name__
-            cause = "out_of_memory" if isinstance(error, MemoryError) or kind == "OutOfMemoryError" else "raised"
+            cause = "raised"
+            if isinstance(error, StageError):
+                cause = "refused"
+            elif isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+                cause = "out_of_memory"
             text = str(error) if kind in OWN_ERRORS else f"{kind}: {error}"
             return ItemFailed(cause, text[:2000], traceback.format_exc()[-8000:])
 

@@ -10,6 +10,7 @@ from pipeline.storage import Storage
 from pipeline.work import WorkItem, digest
 from schemas.artifacts.header import Header, make_table
 from schemas.clip import Clip
+from stages.base import StageError
 
 SCHEMA = pa.schema([pa.field("text", pa.string())])
 
@@ -23,6 +24,8 @@ class EchoJob:
     def run(self, item: WorkItem) -> pa.Table:
         if "raise" in item.item_id:
             raise ValueError(f"cannot do {item.item_id}")
+        if "refuse" in item.item_id:
+            raise StageError(f"{item.item_id} is empty: leave it out")
         if "die" in item.item_id:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in item.item_id:

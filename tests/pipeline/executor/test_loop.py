@@ -44,7 +44,7 @@ def runs(resources: Resources) -> dict[str, StageRun]:
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_bad_items_are_quarantined_and_all_others_finish(tmp_path: Path) -> None:
-    names = ["a", "b", "raise-1", "die-1", "hang-1", "c", "d", "e"]
+    names = ["a", "b", "raise-1", "die-1", "hang-1", "c", "refuse-1", "d", "e"]
     items = [item for name in names for item in chain(name, STAGES)]
     record = Record()
     resources = Resources(cpus=0.5, timeout_s=3, attempts=2)
@@ -56,12 +56,14 @@ def test_bad_items_are_quarantined_and_all_others_finish(tmp_path: Path) -> None
         "raise-1": "raised",
         "die-1": "killed",
         "hang-1": "timeout",
+        "refuse-1": "refused",
     }
-    assert all(attempts == 2 for _, _, attempts in record.failures.values())
+    tries = {name: attempts for name, (_, _, attempts) in record.failures.items()}
+    assert tries == {"raise-1": 2, "die-1": 2, "hang-1": 2, "refuse-1": 1}  # a refusal would only be repeated
     assert record.retries == {"raise-1": 1, "die-1": 1, "hang-1": 1}  # neighbours are never blamed
     assert "cannot do raise-1" in record.failures["raise-1"][1]
     assert "run.first.timeout_s" in record.failures["hang-1"][1]
-    assert (outcome.done, outcome.quarantined, outcome.left) == (10, 3, 0)
+    assert (outcome.done, outcome.quarantined, outcome.left) == (10, 4, 0)
     made = [path for path in Storage(str(tmp_path)).list("artifacts") if path.endswith(".parquet")]
     assert len(made) == 10
 
