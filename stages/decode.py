@@ -24,6 +24,8 @@ from stages.video.ffmpeg import Limits, RunReport, VideoError, frames
 from stages.video.follow import own_motion, place_window, searched_size
 from stages.video.probe import Probe, probe
 
+SCALER = "bicubic+accurate_rnd+bitexact"
+"""How pictures are scaled: the same bytes on every processor."""
 _IN_FLIGHT = 8  # frames held while their JPEGs are made: bounds memory, keeps the encoders busy
 
 
@@ -125,7 +127,7 @@ class DecodeStage:
         found: Probe,
         chosen: fit.FitPlan,
         report: RunReport,
-        scaler: str = "bicubic+accurate_rnd+bitexact",
+        scaler: str = SCALER,
     ) -> Iterator[np.ndarray]:
         command = frames_command(
             clip.video,

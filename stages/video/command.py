@@ -1,5 +1,6 @@
 """ffmpeg command lines (built with ffmpeg-python) that give frames of a source's constant-rate timeline."""
 
+import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -87,8 +88,6 @@ def _picture(video: Any, probe: Probe, fit: FitPlan, scaler: str) -> Any:
 @lru_cache(maxsize=1)
 def cuda_works() -> bool:
     """Whether this process can decode on a GPU. ffmpeg exits with an error where it cannot, so it is tried once."""
-    import subprocess
-
     command = [
         find_binary(), "-nostdin", "-v", "error", "-init_hw_device", "cuda", "-f", "lavfi", "-i", "nullsrc=size=64x64",
         "-frames:v", "1", "-f", "null", "-",

@@ -132,7 +132,7 @@ def frames(
     The process is gone whenever the generator ends, is closed or raises.
     """
     most = limits.max_frames if max_frames is None else max_frames
-    with tempfile.TemporaryFile() as errors, _process(command, errors) as process:
+    with tempfile.TemporaryFile() as errors, _Child(command, errors) as process:
         watch = _Watchdog(process, limits)
         assert process.stdout is not None
         count = 0
@@ -165,7 +165,7 @@ def _read_exactly(descriptor: int, view: memoryview) -> bool:
     return True
 
 
-class _process:  # noqa: N801 - a context manager used like a function
+class _Child:
     """A child process that never outlives its block."""
 
     def __init__(self, command: list[str], errors: object) -> None:

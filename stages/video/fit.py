@@ -86,5 +86,5 @@ def _axis(stored: int, shown: int, start: float, extent: float, size: int) -> tu
     inside = start > -1e-6 and start + extent < shown + 1e-6
     scaled = size if inside else min(size, max(1, round(length / ratio * size / extent)))
     scale = scaled / (length / ratio)  # output pixels per displayed pixel
-    border = min(max(0, round((crop / ratio - start) * scale)), size - scaled)
+    border = min(max(0, round((crop / ratio - start) * size / extent)), size - scaled)
     return crop, length, scaled, border, crop / ratio - border / scale, size / scale
