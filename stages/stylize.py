@@ -12,6 +12,7 @@ from pydantic import Field
 
 from extractors.protocols import Stylizer
 from extractors.style.consistency import pair_disagreement
+from extractors.style.multistyle import MultistyleConfig
 from extractors.style.opencv import OpencvStyleConfig
 from extractors.style.sdxl import SdxlConfig
 from schemas.artifacts.frames import FramesArtifact
@@ -23,7 +24,7 @@ from schemas.ids import reference_indices
 from stages.base import Inputs, StageError
 from stages.jpeg import decode_frames, encode_jpeg
 
-StyleBackend = Annotated[OpencvStyleConfig | SdxlConfig, Field(discriminator="backend")]
+StyleBackend = Annotated[OpencvStyleConfig | MultistyleConfig | SdxlConfig, Field(discriminator="backend")]
 
 
 class StylizeConfig(FrozenConfig):

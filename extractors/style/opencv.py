@@ -2,15 +2,12 @@
 
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from extractors.style.filters import StyleName, apply
+from extractors.style.pairs import with_gutter
 from schemas.config import BackendConfig
-
-GUTTER = 32
-"""Pixels mirrored between the halves before filtering, so that no filter draws an edge where the two frames meet."""
 
 
 class OpencvStyleConfig(BackendConfig):
@@ -36,16 +33,6 @@ class OpencvStylizer:
 
         Raises ValueError for a picture of another type or of odd width.
         """
-        if pair.dtype != np.uint8 or pair.ndim != 3 or pair.shape[2] != 3 or pair.shape[1] % 2:
-            raise ValueError(f"a pair is uint8 [height, 2·width, 3], not {pair.dtype} {list(pair.shape)}")
         rng = np.random.default_rng(seed)
         style = self._styles[int(rng.integers(len(self._styles)))]
-        height, width = pair.shape[0], pair.shape[1] // 2
-        gutter = min(GUTTER, width - 1, height - 1)
-        halves = [
-            cv2.copyMakeBorder(half, gutter, gutter, gutter, gutter, cv2.BORDER_REFLECT_101)
-            for half in (pair[:, :width], pair[:, width:])
-        ]
-        styled = apply(style, np.hstack(halves), rng)[gutter : gutter + height]
-        second = width + 3 * gutter
-        return np.hstack([styled[:, gutter : gutter + width], styled[:, second : second + width]]), style
+        return with_gutter(pair, lambda picture: apply(style, picture, rng)), style

@@ -64,12 +64,13 @@ class SdxlConfig(BackendConfig):
 
     def weights(self) -> tuple[Path, ...]:
         """All JSON and safetensors files of checkpoint and ControlNet, and the depth network's."""
-        folders = (self.checkpoint_folder(), self.controlnet_folder())
+        # The first named file stands for an absent folder, so that the digest fails and does not go on without it.
+        folders = ((self.checkpoint_folder(), "model_index.json"), (self.controlnet_folder(), "config.json"))
         files = [
             path
-            for folder in folders
-            for path in (sorted(folder.rglob("*")) if folder.is_dir() else [folder])
-            if path.suffix in (".json", ".safetensors", ".txt", "") and not path.is_dir()
+            for folder, first in folders
+            for path in (sorted(folder.rglob("*")) or [folder / first])
+            if path.suffix in (".json", ".safetensors", ".txt") and not path.is_dir()
         ]
         return (*files, *self.depth.weights())
 

@@ -94,6 +94,8 @@ def test_key_counts_content_of_every_weights_file(config: SdxlConfig, tmp_path: 
     moved = config.model_copy(update={"checkpoint": tmp_path})
     assert moved.key_params() == config.key_params()
     assert config.key_params() != config.model_copy(update={"strength": 0.5}).key_params()
+    with pytest.raises(FileNotFoundError, match="model_index"):
+        config.model_copy(update={"checkpoint": tmp_path / "absent-1.0"}).weights_digest()
     nested = config.model_copy(update={"depth": DepthAnythingConfig(folder=tmp_path)})
     assert nested.key_params() == config.key_params()
 
