@@ -85,10 +85,10 @@ class PoseLandmarker:
     def __init__(self, path: Path) -> None:
         self._network = Network(path)
 
-    def __call__(self, image: np.ndarray, roi: Roi, *, mirrored: bool = False) -> PoseLandmarks:
-        """mirrored: the network sees the region mirrored; the answer is mirrored back."""
+    def __call__(self, image: np.ndarray, roi: Roi, *, mirrored: bool = False, padded: bool = False) -> PoseLandmarks:
+        """mirrored: the network sees the region mirrored; the answer is mirrored back. padded: see `Roi.crop`."""
         size = self._network.size
-        landmarks, flag, mask, heatmap, _ = self._network(roi.crop(image, size, mirrored=mirrored))
+        landmarks, flag, mask, heatmap, _ = self._network(roi.crop(image, size, mirrored=mirrored, padded=padded))
         raw = landmarks.reshape(39, 5).astype(np.float64)
         points, peak = refine(raw[:, :2] / size, heatmap[0])
         visibility, presence = _sigmoid(raw[:, 3]), _sigmoid(raw[:, 4])

@@ -41,7 +41,7 @@ class Reader:
         self.size = (frames.shape[2], frames.shape[1])
 
     def __call__(self, frame: int, roi: Roi, *, mirrored: bool) -> Reading:
-        found = self._landmarker(self.frames[frame], roi, mirrored=mirrored)
+        found = self._landmarker(self.frames[frame], roi, mirrored=mirrored, padded=mirrored)
         mask = np.rint(roi.paste(found.mask, self.grid, self.size) * 255).astype(np.uint8)
         points, confidence = found.points[:LANDMARKS], found.peak[:LANDMARKS]
         inside = np.all((points >= -0.5) & (points < np.array(self.size) - 0.5), axis=-1)
