@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-slow lint bench fidelity clean
+.PHONY: help demo demo-train test test-slow lint bench fidelity clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## render demo videos and build a dataset of them on a CPU (under 5 minutes on 2 cores)
 	$(BIN)/mikudance demo demo-out
+
+demo-train: $(READY) ## train a tiny model of the true architecture, both stages, on the demo's shards (CPU)
+	test -d demo-out/dataset/releases || $(BIN)/mikudance demo demo-out
+	$(BIN)/python -m train.demo demo-out/dataset -o demo-out/train
 
 test: $(READY) ## lint, types, import contracts and tests (under 15 minutes on 2 cores)
 	@echo "lint, types, import contracts, then the tests: under 15 minutes on 2 cores"
