@@ -1,4 +1,4 @@
-"""check, sql, explain, remove: see, question and trust what a dataset holds."""
+"""audit, check, sql, explain, remove: see, question and trust what a dataset holds."""
 
 import csv
 import json
@@ -24,6 +24,76 @@ def load_limits(file: Path | None) -> Any:
     from pipeline.config_file import load
 
     return load(CheckLimits, file) if file else CheckLimits()
+
+
+def audit(
+    dataset: Annotated[str, typer.Argument(help="Dataset folder, or a URI such as s3://bucket/name.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the site.", file_okay=False)] = Path(
+        "audit-out"
+    ),
+    pages: Annotated[int, typer.Option("--pages", help="Clips of the sample that get a page.", min=0)] = 24,
+    failed_pages: Annotated[
+        int, typer.Option("--failed-pages", help="Most pages of clips with a problem.", min=0)
+    ] = 500,
+    clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip to make a page of (repeatable).")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Measure every clip and read every file, as `check` does.")
+    ] = False,
+    limits: LimitsOption = None,
+    workers: WorkersOption = 0,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option("--compare", help="Two releases (numbers) or runs (ids): what changed.")
+    ] = None,
+    rrd: Annotated[str | None, typer.Option("--rrd", help="Write a Rerun recording of this clip instead.")] = None,
+) -> None:
+    """Make a static site about a dataset: coverage, failures, figures with limits, and pages of clips with pictures.
+
+    It opens from disk, without a server. Pages are made for an even sample, for every clip with a problem, and for
+    --clip. Clips that get a page are measured; `mikudance check` or --deep measures all.
+
+    Examples:
+
+      mikudance audit data/mmd -o audit
+
+      mikudance audit data/mmd -o audit --clip 2f0c6a1b9d3e4f55_000000_0085
+
+      mikudance audit data/mmd -o changes --compare 3 4
+
+      mikudance audit data/mmd -o audit --rrd 2f0c6a1b9d3e4f55_000000_0085
+    """
+    from dataclasses import replace
+
+    from pipeline.audit.readme import write_readme
+    from pipeline.audit.site import SiteOptions, build_site, choose_pages
+    from pipeline.checks.run import measure_clips, report, run_checks
+    from pipeline.checks.snapshot import read_snapshot
+    from pipeline.cli.trainer_view import make_trainer_view
+
+    opened = Dataset.open(dataset)
+    if compare is not None:
+        from pipeline.audit.compare import build_comparison
+
+        made = build_comparison(opened, *compare, output, pictures=pages)
+        console.print(f"{made.added} added, {made.removed} removed, {made.changed} changed clips: {made.index}")
+        return
+    snapshot, judged = read_snapshot(opened), load_limits(limits)
+    if rrd is not None:
+        from pipeline.rerun_export import export
+
+        console.print(f"recording: {export(snapshot, rrd, output)} (open it with `rerun`)")
+        return
+    options = SiteOptions(pages=pages, failed_pages=failed_pages, clips=tuple(clip or ()))
+    names = sorted(snapshot.clips) if deep else choose_pages(snapshot, {}, options)[0]
+    measured, broken = measure_clips(snapshot, names, workers=workers, tick=_tick)
+    snapshot = replace(snapshot, measured=measured)
+    results = run_checks(snapshot, judged, files=deep, unreadable=broken)
+    view = make_trainer_view(opened.root, snapshot.release) if snapshot.release else None
+    site = build_site(snapshot, results, judged, output, options, view)
+    found = report(opened, results, judged)
+    (output / "report.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_readme(snapshot, results, output / "README.md")
+    console.print(f"{site.pages} clip pages; verdict: checks {found['verdict']}; open {site.index}")
 
 
 def check(
