@@ -90,8 +90,10 @@ def plan(*, dataset: DatasetOption, as_json: JsonOption = False) -> None:
       mikudance plan -d data/mmd
     """
     from pipeline.estimate import estimate, measured_rates
+    from pipeline.graph import build_graph
     from pipeline.report import human_bytes
     from pipeline.status import read_status
+    from pipeline.why import COLUMNS, reasons
 
     opened = Dataset.open(dataset)
     found = read_status(opened)
@@ -117,10 +119,10 @@ def plan(*, dataset: DatasetOption, as_json: JsonOption = False) -> None:
     console.print(f"in all {hours:.2f} core hours and {human_bytes(size)}")
     if found.ingest.todo:
         console.print(f"{len(found.ingest.todo)} sources are not cut into clips yet: their clips come on top")
-    reasons = {"made before under other settings or not at all": len(found.plan.todo)}
-    for reason, count in reasons.items():
-        if count:
-            console.print(f"why: {count} artifacts have no entry under their present key ({reason})")
+    graph = build_graph(opened.config)
+    made = opened.catalog.rows("artifacts", COLUMNS)
+    for (stage, reason), count in reasons([*found.ingest.todo, *found.plan.todo], made, graph).items():
+        console.print(f"why: {stage}, {count} items: {reason}", markup=False)
 
 
 def verify(
