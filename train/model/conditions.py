@@ -98,7 +98,7 @@ class ConditionEncoder:
                 motion = motion * kept.motion.to(device)[:, None, None, None, None]
         mixed = self.model.guidance == "mixed"
         return Conditions(
-            pictures=self.pictures(batch.reference, batch.reference_pose, poses if mixed else []),
+            pictures=self.pictures(batch.reference, batch.reference_pose, poses),
             tokens=self.encoders.tokens(unit(batch.reference)),
             keep=kept.reference.to(device),
             motion=motion,
@@ -106,12 +106,19 @@ class ConditionEncoder:
         )
 
     def pictures(self, reference: Tensor, reference_pose: Tensor, poses: list[Tensor]) -> Tensor:
-        """Mixed latents `[B, F, 4 + 16, h, w]`; poses: body, face, hand uint8 `[B, F, 3, H, W]`, or none of them."""
+        """Latents `[B, F, 20, h, w]`, 4 channels without MIX; poses: body, face, hand uint8 `[B, F, 3, H, W]`."""
+        once = self.reference_latents(reference, reference_pose).expand(-1, poses[0].shape[1], -1, -1, -1)
+        return torch.cat([once, *map(self.drawing_latents, poses)], dim=2) if self.model.guidance == "mixed" else once
+
+    def reference_latents(self, reference: Tensor, reference_pose: Tensor) -> Tensor:
+        """Reference and its pose `[B, 1, 8, h, w]` (the reference alone, 4 channels, without MIX) of uint8
+        `[B, 3, H, W]`.
+        """
         latents = self.encoders.latents(signed(reference))[:, None]
-        if not poses:
+        if self.model.guidance != "mixed":
             return latents
-        frames = poses[0].shape[1]
-        drawing = unit if self.encoding.pose_range == "unit" else signed
-        once = torch.cat([latents, self.encoders.latents(drawing(reference_pose))[:, None]], dim=2)
-        driving = [self.encoders.latents(drawing(pictures)) for pictures in poses]
-        return torch.cat([once.expand(-1, frames, -1, -1, -1), *driving], dim=2)
+        return torch.cat([latents, self.drawing_latents(reference_pose[:, None])], dim=2)
+
+    def drawing_latents(self, drawings: Tensor) -> Tensor:
+        """Latents `[B, F, 4, h, w]` of pose drawings uint8 `[B, F, 3, H, W]`."""
+        return self.encoders.latents(unit(drawings) if self.encoding.pose_range == "unit" else signed(drawings))
