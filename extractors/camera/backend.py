@@ -35,7 +35,7 @@ class SfmCameraConfig(BackendConfig):
         35.0, gt=5, lt=150, description="Field of view over the longer side where the clip does not reveal it, degrees."
     )
     rotation_share: float = Field(
-        0.93, gt=0.5, le=1, description="Share of tracked pairs that a turning camera must explain to be accepted."
+        0.9, gt=0.5, le=1, description="Share of tracked pairs that a turning camera must explain to be accepted."
     )
     timeout_s: float = Field(60.0, gt=0, description="Seconds one attempt of the solver may take.")
 

@@ -12,7 +12,8 @@ from extractors.camera.tracks import Tracks
 FOCAL_OBSERVED = 0.05
 """Standard deviation of the log focal length up to which a reconstruction's focal length is taken for a measurement."""
 ZOOM_RANGE = 0.02
-ZOOM_GAIN = 0.97
+ZOOM_FREEDOMS = 6
+"""What a smooth zoom is taken to add to the unknowns, in the Bayesian information criterion that must favour it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Search:
             free = self.solver.refine(best.solution, "free zoom", free_zoom=True)
             smooth = smooth_focal(free.focal)
             profile = smooth / smooth[0]
-            if np.ptp(np.log(smooth)) < ZOOM_RANGE or weigh(free).error > ZOOM_GAIN * best.evidence.error:
+            if np.ptp(np.log(smooth)) < ZOOM_RANGE or not _zoom_pays(best.solution, free):
                 free, profile = best.solution, np.ones_like(smooth)
             start = replace(free, tracks=without_zoom(free.tracks, profile), focal=free.focal / profile)
             solution = self.solver.refine(start, best.solution.name)
@@ -125,6 +126,15 @@ class Search:
             return best
         solution = replace(solution, tracks=best.solution.tracks, focal=solution.focal * profile)
         return replace(best, solution=solution, evidence=weigh(solution))
+
+
+def _zoom_pays(constant: Solution, free: Solution) -> bool:
+    """Bayesian information criterion, Gaussian errors. A track counts as one measurement of two coordinates, since its
+    errors from frame to frame are anything but independent.
+    """
+    tracks = int((free.used.sum(axis=0) >= 5).sum())
+    gain = 2 * tracks * np.log(weigh(constant).error / weigh(free).error)
+    return bool(gain > ZOOM_FREEDOMS * np.log(max(tracks, 2)))
 
 
 def _agree(rivals: list[Rival]) -> bool:
