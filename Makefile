@@ -31,7 +31,7 @@ test: $(READY) ## lint, types, import contracts and tests (under 15 minutes on 2
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" --durations 15
 
 test-slow: $(READY) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow --timeout 3600
