@@ -37,7 +37,8 @@ class SfmCameraConfig(BackendConfig):
     rotation_share: float = Field(
         0.9, gt=0.5, le=1, description="Share of tracked pairs that a turning camera must explain to be accepted."
     )
-    timeout_s: float = Field(60.0, gt=0, description="Seconds one attempt of the solver may take.")
+    solver_cpu_s: int = Field(60, ge=5, description="Processor seconds one attempt of the solver may take.")
+    solver_hang_s: float = Field(900.0, gt=0, description="Seconds on the clock after which the solver counts as hung.")
 
     def problem(self) -> Problem | None:
         missing = [name for name in ("pycolmap", "scipy") if find_spec(name) is None]
@@ -54,7 +55,7 @@ class SfmCamera:
 
     def __init__(self, *, config: SfmCameraConfig) -> None:
         self.config = config
-        self.solver = Solver(noise=0.5, timeout_s=config.timeout_s)
+        self.solver = Solver(noise=0.5, cpu_s=config.solver_cpu_s, hang_s=config.solver_hang_s)
 
     def __call__(
         self, frames: np.ndarray, mask: np.ndarray, *, fps: float, focal: float | None, seed: int

@@ -12,7 +12,7 @@ from extractors.camera.tracks import Tracks
 from extractors.geometry.rigid import rotation_from_vector
 
 MAX_PAIRS = 15_000
-DRIFT = 0.04
+DRIFT = 0.02
 """Growth of the tolerance with each frame of the gap between two: tracks drift, and the model is not to blame."""
 SMOOTH_ZOOM = 1e4
 """Inverse variance of the change, from one frame to the next, of the zoom's speed: it is smooth within 1 % a frame."""

@@ -55,10 +55,13 @@ class Solution:
 
 @dataclass(frozen=True)
 class Solver:
-    """Runs jobs of `sfm_worker`. noise: pixels, the scale of its robust loss. timeout_s: seconds for one job."""
+    """Runs jobs of `sfm_worker`. noise: pixels, the scale of its robust loss. cpu_s: seconds of processor time for one
+    job. hang_s: seconds on the clock after which it counts as hung.
+    """
 
     noise: float
-    timeout_s: float
+    cpu_s: int
+    hang_s: float
 
     def map(self, tracks: Tracks, keys: np.ndarray, mapper: Mapper, focal: float, *, fix_focal: bool) -> Solution:
         """Cameras from nothing: keyframes by a mapper, all others resected, one bundle adjustment over all."""
@@ -74,7 +77,7 @@ class Solver:
         return self._run(name, start.tracks, job | {"free_zoom": free_zoom, "rounds": rounds}, len(start.focal))
 
     def _run(self, name: str, tracks: Tracks, job: dict[str, Any], wanted: int) -> Solution:
-        job = job | {"xy": tracks.xy, "size": np.array(tracks.size), "noise": self.noise}
+        job = job | {"xy": tracks.xy, "size": np.array(tracks.size), "noise": self.noise, "cpu_s": self.cpu_s}
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment = os.environ | threads | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with tempfile.TemporaryDirectory(prefix="mikudance-sfm-") as folder:
@@ -82,11 +85,9 @@ class Solver:
             np.savez(question, **job)
             command = [sys.executable, "-m", "extractors.camera.sfm_worker", str(question), str(answer)]
             try:
-                done = subprocess.run(
-                    command, env=environment, capture_output=True, timeout=self.timeout_s, check=False
-                )
+                done = subprocess.run(command, env=environment, capture_output=True, timeout=self.hang_s, check=False)
             except subprocess.TimeoutExpired:
-                raise SolverError(f"{name}: no answer within {self.timeout_s:.0f} s") from None
+                raise SolverError(f"{name}: no answer within {self.hang_s:.0f} s") from None
             if done.returncode or not answer.exists():
                 last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
                 raise SolverError(f"{name}: the solver's process ended with code {done.returncode}: {last[0]}")

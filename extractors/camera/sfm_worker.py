@@ -7,11 +7,13 @@ that does. One thread and fixed seeds: the same job gives the same bytes.
 Job (.npz): xy float64 [L, N, 2] (tracks, NaN where unseen, pixel (0, 0) the centre of the first), size int [2] (width,
 height), mapper ("global", "incremental" or "given"), focal float64 [L] (pixels; one value but for "given"), fix_focal
 bool, keys int [n] (keyframes of the mapper), world_to_cam float64 [L, 4, 4] (of mapper "given"), free_zoom bool (every
-frame has a focal length of its own), rounds int (bundle adjustments), noise float (pixels, scale of the robust loss).
+frame has a focal length of its own), rounds int (bundle adjustments), noise float (pixels, scale of the robust loss),
+cpu_s int (seconds of processor time, after which the process ends).
 Result (.npz): world_to_cam [L, 4, 4], focal [L], points [N, 3] (NaN where not triangulated), used bool [L, N]
 (observations that the solution explains), registered int (keyframes that the mapper placed); or problem str.
 """
 
+import resource
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -41,6 +43,9 @@ def main(job_path: str, result_path: str) -> None:
     pycolmap.set_random_seed(0)
     with np.load(job_path, allow_pickle=False) as stored:
         job = dict(stored)
+    # Processor time, unlike time on the clock, does not depend on what else the machine does. The kernel ends us.
+    seconds = int(job["cpu_s"])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     result = solve(job)
     with Path(result_path).open("wb") as file:
         np.savez(file, allow_pickle=False, **result)

@@ -70,7 +70,8 @@ def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, windo
             ids, moved = ids[good], moved[good]
             base = (i - 1) // anchor * anchor
             old = np.flatnonzero(np.isfinite(xy[base, ids, 0])) if base < i - 1 else np.zeros(0, int)
-            refined, good = _flow(greys[base], grey, xy[base, ids[old]], moved[old], window)
+            template, starts = _warped(greys[base], xy[base, ids[old]], moved[old])
+            refined, good = _flow(template, grey, starts, moved[old], window)
             good &= np.linalg.norm(refined - moved[old], axis=1) < 0.5 * (i - base) ** 0.5
             moved[old[good]] = refined[good]
             xy[i, ids] = moved
@@ -81,6 +82,21 @@ def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, windo
             columns[i] = new
             xy = np.concatenate([xy, columns], axis=1)
     return Tracks(xy.astype(np.float64), (width, height))
+
+
+def _warped(picture: np.ndarray, points: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its `points` [n, 2] moved by the homography that brings most of them to where they are `now`.
+
+    Flow compares upright squares: turned and scaled like the later picture, the earlier one looks the same in them.
+    """
+    if len(points) < 12:
+        return picture, points
+    homography, _ = cv2.findHomography(points, now, cv2.RANSAC, 3.0)
+    if homography is None or abs(np.log(abs(np.linalg.det(homography[:2, :2])) + 1e-9)) > 1.5:
+        return picture, points
+    height, width = picture.shape
+    moved = cv2.perspectiveTransform(points[:, None], homography)[:, 0]
+    return cv2.warpPerspective(picture, homography, (width, height), borderMode=cv2.BORDER_REPLICATE), moved
 
 
 def _flow(
