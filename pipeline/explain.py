@@ -61,7 +61,7 @@ def lineage(snapshot: Snapshot, clip_id: str) -> Lineage:
             f"{clip_id} is no clip of {dataset.root}; the catalog's table `clips` lists them (`mikudance sql`)"
         )
     present = dict(snapshot.present.get(clip_id, {}))
-    packed = dict(read_sample(dataset, entry, clip_id)["json"]["artifacts"]) if entry else {}
+    packed = dict(read_sample(dataset, entry, clip_id, only=("json",))["json"]["artifacts"]) if entry else {}
     keys = (
         packed | {stage: key for stage, key in present.items() if stage not in packed}
         if packed

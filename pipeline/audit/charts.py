@@ -30,7 +30,8 @@ def histogram(values: np.ndarray, thresholds: Sequence[Threshold] = ()) -> Marku
     near = [t.value for t in thresholds if low - span <= t.value <= high + span]
     low, high = min([low, *near]), max([high, *near])
     if high - low < 1e-9 * max(abs(high), 1e-3):
-        low, high = low - 0.5, high + 0.5
+        half = 0.5 * max(abs(low), 1e-6)
+        low, high = low - half, high + half
     counts, edges = np.histogram(np.clip(values, low, high), bins=BINS, range=(low, high))
     scale = (_W - 2 * _PAD) / (high - low)
     tallest = max(int(counts.max()), 1)
@@ -40,8 +41,9 @@ def histogram(values: np.ndarray, thresholds: Sequence[Threshold] = ()) -> Marku
     for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
         if count:
             tall = max(1.0, count / tallest * (_H - 8))
-            centre = (left + right) / 2
-            bad = any(centre < t.value if t.side == "min" else centre > t.value for t in thresholds)
+            here = values[(values >= left) & (values <= right)]
+            least, most = (here.min(), here.max()) if len(here) else (left, right)
+            bad = any(most < t.value if t.side == "min" else least > t.value for t in thresholds)
             x, width = _PAD + (left - low) * scale, max((right - left) * scale - 0.8, 0.6)
             title = f"{count} from {left:.4g} to {right:.4g}"
             parts.append(

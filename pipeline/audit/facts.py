@@ -82,7 +82,7 @@ def _rates(snapshot: Snapshot) -> dict[str, tuple[float | None, float, tuple[str
 
 
 def figure_columns(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """ "stage.figure" → float32 [clips], NaN where a clip has none, in the order of `snapshot.clips`."""
+    """Columns by "stage.figure", float32 [clips] in the order of `snapshot.clips`, NaN where a clip has none."""
     columns: dict[str, np.ndarray] = {}
     count = len(snapshot.clips)
 

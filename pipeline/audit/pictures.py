@@ -87,7 +87,7 @@ def motion_arrows(image: np.ndarray, motion: np.ndarray, valid: np.ndarray, size
                 tail = tip - motion[:, y, x] * scale  # the motion arrives here
                 points = [tuple(int(v) for v in np.clip(p, -4 * TILE, 4 * TILE) * 8) for p in (tail, tip)]
                 cv2.line(picture, points[0], points[1], (120, 220, 255), 1, cv2.LINE_AA, 3)
-                cv2.circle(picture, points[1], 10, (255, 210, 90), -1, cv2.LINE_AA, 3)
+                cv2.circle(picture, points[1], 7, (255, 210, 90), -1, cv2.LINE_AA, 3)
     return picture
 
 

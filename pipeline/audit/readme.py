@@ -25,8 +25,8 @@ def readme(snapshot: Snapshot, results: Sequence[CheckResult]) -> str:
         size = sum(entry.bytes for entry in release.shards)
         frames = sum(sum(entry.frames) for entry in release.shards)
         lines += [
-            f"Release {release.number}: {len(snapshot.packed)} clips, {frames} frames, {len(release.shards)} WebDataset "
-            f"shards, {human_bytes(size)}. Digest `{release.digest()}`.",
+            f"Release {release.number}: {len(snapshot.packed)} clips, {frames} frames, {len(release.shards)} "
+            f"WebDataset shards, {human_bytes(size)}. Digest `{release.digest()}`.",
             "",
             "| split | kind | clips |",
             "| --- | --- | --- |",
@@ -60,8 +60,8 @@ def readme(snapshot: Snapshot, results: Sequence[CheckResult]) -> str:
         "## How to read it",
         "",
         "Each shard is a plain tar that `webdataset` reads as it is; `<clip>.json` describes the sample, pictures are "
-        "JPEG, arrays `.npy` without pickle. `releases/NNNN.json` lists the shards with their sha256; beside each shard "
-        "stands an index of its members' offsets.",
+        "JPEG, arrays `.npy` without pickle. `releases/NNNN.json` lists the shards with their sha256; beside each "
+        "shard stands an index of its members' offsets.",
         "",
     ]
     return "\n".join(lines)

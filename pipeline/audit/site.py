@@ -64,17 +64,17 @@ def build_site(
     wrong = facts.problems(snapshot, results)
     chosen, cut = choose_pages(snapshot, wrong, options)
     columns, limited = facts.figure_columns(snapshot), facts.thresholds(snapshot, limits)
-    _prepare(output)
-    templates = _templates()
+    prepare(output)
+    environment = templates()
     for place, name in enumerate(chosen):
         around = {"previous": chosen[place - 1] if place else "", "next": (*chosen, "")[place + 1]}
         found = clip_facts(snapshot, name, output / "clips" / name, limited, trainer_view)
         found |= {"problems": wrong.get(name, []), **around, "shard": snapshot.packed.get(name, "")}
-        page = templates.get_template("clip.html").render(**found)
+        page = environment.get_template("clip.html").render(**found)
         (output / "clips" / f"{name}.html").write_text(page, encoding="utf-8")
     index = clip_index(snapshot, columns, wrong, set(chosen))
     (output / "data" / "clips.js").write_text(script("CLIPS", index), encoding="utf-8")
-    page = templates.get_template("index.html").render(**_index(snapshot, results, columns, limited, wrong, cut))
+    page = environment.get_template("index.html").render(**_index(snapshot, results, columns, limited, wrong, cut))
     (output / "index.html").write_text(page, encoding="utf-8")
     return Site(output / "index.html", len(chosen), cut)
 
@@ -92,7 +92,8 @@ def choose_pages(
     return sorted(chosen), max(len(wrong) - options.failed_pages, 0)
 
 
-def _prepare(output: Path) -> None:
+def prepare(output: Path) -> None:
+    """An empty site with its style and scripts. Raises ValueError for a folder that holds something else."""
     if output.exists() and any(output.iterdir()) and not (output / "data" / "clips.js").exists():
         raise ValueError(f"{output} is not empty and holds no audit: name a new or an empty folder")
     for name in ("clips", "data", "assets"):
@@ -105,7 +106,8 @@ def _prepare(output: Path) -> None:
     (output / "assets" / "wheel.png").write_bytes(wheel.tobytes())
 
 
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The environment that renders the pages; everything is escaped, and an unknown name is an error."""
     loader = jinja2.FileSystemLoader(HERE / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["bytes"] = human_bytes

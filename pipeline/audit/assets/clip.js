@@ -31,7 +31,7 @@ if (player) {
   byId("scrub").addEventListener("input", (event) => show(+event.target.value));
   byId("play").addEventListener("click", play);
   for (const thumb of document.querySelectorAll(".thumb")) thumb.addEventListener("click", () => show(+thumb.dataset.index));
-  show(0);
+  show(Math.floor(player.dataset.count / 2)); // the first frames have no motion to show
 }
 document.addEventListener("keydown", (event) => {
   if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
