@@ -45,10 +45,12 @@ class MaskedUpdate(nn.Module):
 
 
 class UpstreamTracker:
-    """Fits `Tracker`: one run of upstream's `Droid` a call. source: the checkout; checkpoint: droid.pth."""
+    """Fits `Tracker`: one run of upstream's `Droid` a call. source: the checkout; checkpoint: droid.pth; device: where
+    the mask lies, which is where upstream's network does.
+    """
 
-    def __init__(self, *, source: Path, checkpoint: Path) -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, *, source: Path, checkpoint: Path, device: str = "cuda") -> None:
+        self._checkpoint, self._device = checkpoint, device
         code = str(source / "droid_slam")
         if code not in sys.path:
             sys.path.insert(0, code)  # upstream's modules import each other by bare names, some while it runs
@@ -91,7 +93,7 @@ class UpstreamTracker:
         droid = self._droid(options)
         masked = MaskedUpdate(
             update=droid.net.update,
-            keep=torch.from_numpy(~blanked).float().to("cuda"),
+            keep=torch.from_numpy(~blanked).float().to(self._device),
             frame_of=lambda index: droid.video.tstamp[index].long(),
         )
         for part in (droid.frontend, droid.backend):

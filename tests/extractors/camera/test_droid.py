@@ -187,3 +187,25 @@ def test_frames_are_seen_at_their_aspect_ratio() -> None:
     K = np.array([500.0, 500, 255.5, 378.5])
     np.testing.assert_allclose(size.intrinsics(K), rescale_intrinsics(K, (512, 758), size.scaled))
     assert abs(size.intrinsics(K)[0] / size.intrinsics(K)[1] - 1) < 0.003
+
+
+def test_turning_camera_is_answered_without_the_tracker() -> None:
+    """A camera that pans about its centre over a textured sphere: rotation, and translation exactly zero."""
+    rng = np.random.default_rng(2)
+    coarse = rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    texture = cv2.resize(coarse, (1440, 960), interpolation=cv2.INTER_CUBIC)
+    focal, size, clip = 400.0, (320, 240), []
+    K = np.array([[focal, 0, 159.5], [0, focal, 119.5], [0, 0, 1]])
+    wide = np.array([[focal, 0, 719.5], [0, focal, 479.5], [0, 0, 1]])
+    angles = np.radians(np.linspace(0, 12, 16))
+    for angle in angles:
+        turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        homography = K @ turn.T @ np.linalg.inv(wide)
+        clip.append(cv2.warpPerspective(texture, homography, size))
+    tracker = Recorded(np.zeros((0, 4, 4)), np.zeros((0, 1, 1)))
+    result = droid(tracker)(np.stack(clip), np.zeros((16, 8, 8), bool), fps=30, focal=focal / 320, seed=0)
+    assert result.camera.status == "rotation"
+    assert not tracker.asked
+    assert (result.camera.cam_to_world[:, :3, 3] == 0).all()
+    last = result.camera.cam_to_world[-1, :3, :3]
+    assert np.degrees(np.arctan2(last[0, 2], last[2, 2])) == pytest.approx(12, abs=0.1)
