@@ -66,7 +66,6 @@ def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, windo
         if i:
             ids = np.flatnonzero(np.isfinite(xy[i - 1, :, 0]))
             moved, good = _flow(greys[i - 1], grey, xy[i - 1, ids], None, window)
-            good &= _free(moved, masks[i])
             ids, moved = ids[good], moved[good]
             base = (i - 1) // anchor * anchor
             old = np.flatnonzero(np.isfinite(xy[base, ids, 0])) if base < i - 1 else np.zeros(0, int)
@@ -74,7 +73,8 @@ def track_points(greys: list[np.ndarray], masks: np.ndarray, *, live: int, windo
             refined, good = _flow(template, grey, starts, moved[old], window)
             good &= np.linalg.norm(refined - moved[old], axis=1) < 0.5 * (i - base) ** 0.5
             moved[old[good]] = refined[good]
-            xy[i, ids] = moved
+            free = _free(moved, masks[i])
+            xy[i, ids[free]] = moved[free]
         missing = live - int(np.isfinite(xy[i, :, 0]).sum())
         if missing > 0:
             new = _corners(grey, masks[i], xy[i, np.isfinite(xy[i, :, 0])], distance, missing)
@@ -136,6 +136,7 @@ def _corners(grey: np.ndarray, mask: np.ndarray, points: np.ndarray, distance: f
     found = cv2.goodFeaturesToTrack(grey, count, CORNER_QUALITY, distance, mask=free, blockSize=5)
     if found is None:
         return np.zeros((0, 2), np.float32)
-    return cv2.cornerSubPix(
+    found = cv2.cornerSubPix(
         grey, found.reshape(-1, 1, 2), (3, 3), (-1, -1), (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.02)
     ).reshape(-1, 2)
+    return found[_free(found, mask)]
