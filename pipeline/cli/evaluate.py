@@ -1,0 +1,132 @@
+"""evaluate: scores folders of animations against the real videos. Needs the extras `train` and `evaluate`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.cli.common import ConfigError, Exit, console, errors
+from pipeline.config_file import parse_yaml, validate
+
+ProtocolOption = Annotated[
+    Literal["disco", "corrected"],
+    typer.Option(help="disco: how the paper's numbers are made; corrected: docs/evaluation.md says what differs."),
+]
+NetworksOption = Annotated[
+    Path | None,
+    typer.Option("--networks", help="YAML with path and sha256 of fid, lpips, fid_vid, fvd; absent ones are left out."),
+]
+
+
+def evaluate(
+    *,
+    real: Annotated[Path, typer.Option(help="Folder of the real videos, or of folders of their frames.")],
+    method: Annotated[list[str], typer.Option(help="NAME=DIR: outputs of a method, named as the real videos.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder for scores.md, .csv and .json.")] = None,
+    protocol: ProtocolOption = "disco",
+    networks: NetworksOption = None,
+    published: Annotated[bool, typer.Option("--published", help="Add the paper's rows to the table.")] = False,
+    frames: Annotated[int | None, typer.Option(help="Score the first so many frames of each video.", min=1)] = None,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT to resize all videos to; else sizes must agree.")
+    ] = None,
+    device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where TorchScript networks run.")] = "auto",
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0: no intervals.", min=0)] = 1000,
+) -> None:
+    """Score any number of methods: FID, SSIM, PSNR, LPIPS, L1, FID-VID, FVD.
+
+    Example:
+
+      mikudance evaluate --real out/real --method ours=out/ours --method repeat=out/repeat -o out/scores
+    """
+    with refusals():
+        from train.evaluation import table
+        from train.evaluation.config import EvaluationConfig
+        from train.evaluation.evaluate import evaluate as score
+        from train.evaluation.published import COMPARISON
+
+        settings = {
+            "protocol": protocol,
+            "networks": read_networks(networks),
+            "frames": frames,
+            "size": None if size is None else _size(size),
+            "device": device,
+            "resamples": resamples,
+            "frechet_resamples": min(resamples, 100),
+        }
+        config = validate(EvaluationConfig, settings, "the options")
+        with console.status("scoring") as status:
+            report = score(real, _methods(method), config, status.update)
+    text = table.markdown(report, COMPARISON if published else None)
+    console.print(text, markup=False)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        for name, content in (
+            ("scores.md", text),
+            ("scores.csv", table.csv_table(report)),
+            ("videos.csv", table.csv_videos(report)),
+            ("scores.json", table.json_report(report)),
+        ):
+            (output / name).write_text(content, encoding="utf-8")
+        console.print(f"written to {output}: scores.md, scores.csv, videos.csv, scores.json")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What the trainer's side refuses becomes one message and exit code 1; a missing package names its extra."""
+    try:
+        from extractors.protocols import ExtractionError
+        from stages.base import StageError
+        from train.evaluation.media import MediaError
+        from train.evaluation.networks import NetworkError
+        from train.model.saving import SavedModelError
+    except ModuleNotFoundError as error:
+        _absent(error)
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        _absent(error)
+    except (MediaError, NetworkError, SavedModelError, StageError, ExtractionError, ValueError) as error:
+        errors.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(Exit.ERROR) from error
+
+
+def _absent(error: ModuleNotFoundError) -> None:
+    errors.print(
+        f"error: package {error.name} is not installed; pip install 'mikudance[pipeline,train,evaluate]' has it",
+        style="red",
+        markup=False,
+    )
+    raise typer.Exit(Exit.ERROR) from error
+
+
+def read_networks(path: Path | None) -> dict[str, object]:
+    """The sections of a networks file, paths relative to the file itself."""
+    if path is None:
+        return {}
+    data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    for entry in data.values():
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str):
+            entry["path"] = str(path.parent / entry["path"])
+    return data
+
+
+def _methods(given: list[str]) -> dict[str, Path]:
+    methods: dict[str, Path] = {}
+    for text in given:
+        name, sign, folder = text.partition("=")
+        if not (name and sign and folder):
+            raise ConfigError(f"--method {text}: NAME=DIR is expected, e.g. ours=out/ours")
+        if name in methods:
+            raise ConfigError(f"--method {name} stands twice; names must differ")
+        methods[name] = Path(folder)
+    return methods
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--size {text}: WIDTHxHEIGHT is expected, e.g. 768x768")
+    return int(parts[0]), int(parts[1])
