@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Model = Literal["depth-anything-v2-small", "depth-anything-v2-base", "depth-anything-v2-large", "dpt-hybrid-midas"]
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+RESAMPLING: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers, which the files use."""
 
 
 class _NetworkConfig(BackendConfig):
@@ -101,6 +103,7 @@ class Preparation:
     multiple: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resampling: Literal["bilinear", "bicubic"] = "bicubic"
 
     @classmethod
     def read(cls, path: Path) -> "Preparation":
@@ -115,6 +118,7 @@ class Preparation:
                 multiple=int(settings.get("ensure_multiple_of", 1)),
                 mean=tuple(float(v) for v in settings["image_mean"]),  # type: ignore[arg-type]
                 std=tuple(float(v) for v in settings["image_std"]),  # type: ignore[arg-type]
+                resampling=RESAMPLING[int(settings.get("resample", 3))],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ExtractionError(
@@ -135,14 +139,14 @@ class Preparation:
         return width, height
 
     def prepare(self, frames: np.ndarray, device: "torch.device", dtype: "torch.dtype") -> "torch.Tensor":
-        """Frames uint8 [N, H, W, 3] as normalised pictures [N, 3, h, w]; bicubic, antialiased."""
+        """Frames uint8 [N, H, W, 3] as normalised pictures [N, 3, h, w]; antialiased."""
         import torch
         from torch.nn import functional
 
         width, height = self.network_size((frames.shape[2], frames.shape[1]))
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float() / 255
         if (width, height) != (frames.shape[2], frames.shape[1]):
-            pixels = functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+            pixels = functional.interpolate(pixels, (height, width), mode=self.resampling, antialias=True).clamp(0, 1)
         mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return ((pixels - mean) / std).to(dtype)
 
