@@ -54,7 +54,7 @@ def test_same_job_same_bytes() -> None:
 
 def test_no_model_is_an_error_with_the_reason() -> None:
     noise = Tracks(np.random.default_rng(0).uniform(0, 300, (LENGTH, 60, 2)), SIZE)
-    with pytest.raises(SolverError, match="no model|not finite|ended with code"):
+    with pytest.raises(SolverError, match=r"no model|not finite|ended with code"):
         solver().map(noise, KEYS, "incremental", 430.0, fix_focal=False)
 
 

@@ -20,7 +20,10 @@ def clip(maps: list[np.ndarray], size: int = 240) -> np.ndarray:
     """The texture seen through homographies [3, 3] from its pixels to each frame's."""
     source = texture(size)
     return np.stack(
-        [cv2.warpPerspective(source, h, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT) for h in maps]
+        [
+            cv2.warpPerspective(source, h, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            for h in maps
+        ]
     )
 
 
