@@ -82,13 +82,14 @@ def refusals() -> Iterator[None]:
         from train.evaluation.media import MediaError
         from train.evaluation.networks import NetworkError
         from train.model.saving import SavedModelError
+        from train.sampling.pipeline import InputError
     except ModuleNotFoundError as error:
         _absent(error)
     try:
         yield
     except ModuleNotFoundError as error:
         _absent(error)
-    except (MediaError, NetworkError, SavedModelError, StageError, ExtractionError, ValueError) as error:
+    except (MediaError, NetworkError, InputError, SavedModelError, StageError, ExtractionError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(Exit.ERROR) from error
 

@@ -191,7 +191,7 @@ def _networks(config: EvaluationConfig) -> tuple[dict[Metric, FeatureNetwork], d
             continue
         file = getattr(config.networks, metric)
         if file is None:
-            what = type(config.networks).model_fields[metric].description
+            what = str(type(config.networks).model_fields[metric].description).rstrip(".")
             absent[metric] = f"no network file is given (networks.{metric}: {what})"
         else:
             networks[metric] = FeatureNetwork(file=file, sampling=samplings[metric], device=device, batch=config.batch)

@@ -30,7 +30,7 @@ def markdown(report: Report, published: Mapping[str, Row] | None = None, title: 
         lines.append(_line(method.name, *(_cell(metric, method.scores.get(metric)) for metric in METRICS)))
     for name, row in (published or {}).items():
         cells = (_number(metric, row[metric]) if metric in row else ABSENT for metric in METRICS)
-        lines.append(_line(f"*{name} (paper)*", *cells))
+        lines.append(_line(f"{name.replace('*', chr(92) + '*')} (paper)", *cells))
     config = report.config
     notes = [f"Protocol `{config.protocol}`, {report.videos} videos, {report.frames} frames."]
     if any(score.interval for method in report.methods for score in method.scores.values()):
