@@ -5,10 +5,11 @@ keys count once. Clocks and host names live here, never in artifacts.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 
 from pipeline.storage import Storage
@@ -41,6 +42,14 @@ class Catalog:
         if not self.exists(table):
             return schema.empty_table()
         return self.delta(table).to_pyarrow_table(columns=columns).cast(schema)
+
+    def select(self, table: str, column: str, values: Collection[str]) -> list[dict[str, Any]]:
+        """Rows whose `column` is one of `values`; only these are held in memory."""
+        if not values or not self.exists(table):
+            return []
+        wanted = pc.field(column).isin(pa.array(sorted(values), pa.string()))
+        found = self.delta(table).to_pyarrow_dataset().to_table(filter=wanted)
+        return found.cast(TABLES[table]).to_pylist()
 
     def delta(self, table: str) -> DeltaTable:
         """The Delta table itself. Raises deltalake's error where it was never written."""

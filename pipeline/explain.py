@@ -2,15 +2,12 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.checks.snapshot import Snapshot
-from pipeline.dataset import Dataset, DatasetError
+from pipeline.dataset import DatasetError
 from pipeline.graph import CLIP_STAGES
 from pipeline.pack.read import read_sample
 from schemas.release import ShardEntry
@@ -34,7 +31,7 @@ class Lineage:
     place: in the newest release, None where no release holds it. keys: artifact key by stage, of the packed sample
     where there is one, else of the present configuration. rows: the catalog's artifact rows by stage (absent where one
     was never made). runs: the runs that made them, newest row of each. failures: of this clip, newest by stage.
-    current: whether it is what the present configuration makes.
+    current: whether it is what the present configuration makes. note: why the sample itself could not be read, or "".
     """
 
     clip: Mapping[str, Any]
@@ -45,6 +42,7 @@ class Lineage:
     runs: Mapping[str, Mapping[str, Any]]
     failures: Mapping[str, Mapping[str, Any]]
     current: bool
+    note: str = ""
 
     def record(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,50 +50,62 @@ class Lineage:
 
 
 def lineage(snapshot: Snapshot, clip_id: str) -> Lineage:
-    """The chain of one clip. Raises DatasetError for an id that neither the catalog nor the newest release knows."""
-    dataset = snapshot.dataset
-    found = _rows(dataset, "clips", "clip_id", [clip_id])
-    entry = _entry(snapshot, clip_id)
-    if not found:
+    """The chain of one clip. Raises DatasetError for an id that the catalog does not know."""
+    found = lineages(snapshot, [clip_id])
+    if clip_id not in found:
         raise DatasetError(
-            f"{clip_id} is no clip of {dataset.root}; the catalog's table `clips` lists them (`mikudance sql`)"
+            f"{clip_id} is no clip of {snapshot.dataset.root}; the catalog's table `clips` lists them (`mikudance sql`)"
         )
-    present = dict(snapshot.present.get(clip_id, {}))
-    packed = dict(read_sample(dataset, entry, clip_id, only=("json",))["json"]["artifacts"]) if entry else {}
-    keys = (
-        packed | {stage: key for stage, key in present.items() if stage not in packed}
-        if packed
-        else dict(snapshot.keys.get(clip_id, {}))
-    )
-    rows = {row["key"]: row for row in _rows(dataset, "artifacts", "key", [*keys.values(), found[-1]["ingest_key"]])}
-    if packed and "scene_motion" in packed and packed["scene_motion"] in rows:
-        # The sample names what was packed; what only fed into it (depth) is found through the inputs.
-        inputs = json.loads(rows[packed["scene_motion"]]["inputs"])
-        keys |= {stage: key for stage, key in inputs.items() if stage not in packed}
-        missing = [key for key in inputs.values() if key not in rows]
-        rows |= {row["key"]: row for row in _rows(dataset, "artifacts", "key", missing)}
-    by_stage = {stage: rows[key] for stage, key in keys.items() if key in rows}
-    if found[-1]["ingest_key"] in rows:
-        by_stage = {"ingest": rows[found[-1]["ingest_key"]], **by_stage}
-    source = _rows(dataset, "sources", "source_id", [found[-1]["source_id"]])
-    run_ids = sorted({row["run_id"] for row in by_stage.values()})
-    failures = {row["stage"]: row for row in _rows(dataset, "failures", "item_id", [clip_id])}
-    return Lineage(
-        clip=found[-1],
-        source=source[-1] if source else {},
-        place=_place(snapshot, entry, clip_id),
-        keys=keys,
-        rows=by_stage,
-        runs={row["run_id"]: row for row in _rows(dataset, "runs", "run_id", run_ids)},
-        failures={stage: row for stage, row in failures.items() if stage not in by_stage},
-        current=bool(present) and all(present.get(stage) == key for stage, key in keys.items()),
-    )
+    return found[clip_id]
+
+
+def lineages(snapshot: Snapshot, clip_ids: Collection[str]) -> dict[str, Lineage]:
+    """The chains of several clips that the catalog knows, from one scan of each table."""
+    select = snapshot.dataset.catalog.select
+    clips = {row["clip_id"]: row for row in _by_run(select("clips", "clip_id", clip_ids))}
+    keys, notes = {}, {}
+    for name in clips:
+        packed, notes[name] = _packed_keys(snapshot, name)
+        keys[name] = packed or dict(snapshot.keys.get(name, {}))
+    wanted = {key for stages in keys.values() for key in stages.values()} | {r["ingest_key"] for r in clips.values()}
+    rows = {row["key"]: row for row in select("artifacts", "key", wanted)}
+    # A sample names what was packed; what only fed into it (depth) is found through the inputs.
+    for name, stages in keys.items():
+        motion = rows.get(stages.get("scene_motion", ""))
+        keys[name] = {**(json.loads(motion["inputs"]) if motion else {}), **stages}
+    fed = {key for stages in keys.values() for key in stages.values()} - rows.keys()
+    rows |= {row["key"]: row for row in select("artifacts", "key", fed)}
+    sources = {
+        r["source_id"]: r for r in _by_run(select("sources", "source_id", {c["source_id"] for c in clips.values()}))
+    }
+    runs = {row["run_id"]: row for row in select("runs", "run_id", {row["run_id"] for row in rows.values()})}
+    failures: dict[str, dict[str, Any]] = {name: {} for name in clips}
+    for row in _by_run(select("failures", "item_id", set(clips))):
+        failures[row["item_id"]][row["stage"]] = row
+    found = {}
+    for name, clip in clips.items():
+        made = {stage: rows[key] for stage, key in keys[name].items() if key in rows}
+        if clip["ingest_key"] in rows:
+            made = {"ingest": rows[clip["ingest_key"]], **made}
+        present = snapshot.present.get(name, {})
+        found[name] = Lineage(
+            clip=clip,
+            source=sources.get(clip["source_id"], {}),
+            place=_place(snapshot, name),
+            keys=keys[name],
+            rows=made,
+            runs={row["run_id"]: runs[row["run_id"]] for row in made.values() if row["run_id"] in runs},
+            failures={stage: row for stage, row in failures[name].items() if stage not in made},
+            current=bool(present) and all(present.get(stage) == key for stage, key in keys[name].items()),
+            note=notes[name],
+        )
+    return found
 
 
 def in_words(found: Lineage) -> str:
     """The chain as sentences, the shard first and the source last."""
     clip, source = found.clip, found.source
-    lines = [_placed(found)]
+    lines = [_placed(found), *([found.note] if found.note else [])]
     for stage in reversed(CLIP_STAGES):
         if stage in found.rows:
             lines.append(_made(stage, found))
@@ -157,21 +167,30 @@ def _made(stage: str, found: Lineage) -> str:
     )
 
 
+def _packed_keys(snapshot: Snapshot, clip_id: str) -> tuple[dict[str, str], str]:
+    """The artifact keys in the sample's own json, empty where no shard holds it; and why it could not be read."""
+    entry = _entry(snapshot, clip_id)
+    if entry is None:
+        return {}, ""
+    try:
+        return dict(read_sample(snapshot.dataset, entry, clip_id, only=("json",))["json"]["artifacts"]), ""
+    except (OSError, KeyError, ValueError) as error:
+        return {}, f"Its sample cannot be read ({error}); what follows is from the catalog alone."
+
+
 def _entry(snapshot: Snapshot, clip_id: str) -> ShardEntry | None:
     path = snapshot.packed.get(clip_id)
-    entries = snapshot.release.shards if snapshot.release else ()
+    entries = snapshot.release.shards if snapshot.release and path else ()
     return next((entry for entry in entries if entry.path == path), None)
 
 
-def _place(snapshot: Snapshot, entry: ShardEntry | None, clip_id: str) -> Place | None:
-    release = snapshot.release
+def _place(snapshot: Snapshot, clip_id: str) -> Place | None:
+    entry, release = _entry(snapshot, clip_id), snapshot.release
     if entry is None or release is None:
         return None
-    return Place(release.number, release.digest(), entry.path, entry.sha256, entry.samples.index(clip_id))
+    return Place(release.number, snapshot.release_digest, entry.path, entry.sha256, entry.samples.index(clip_id))
 
 
-def _rows(dataset: Dataset, table: str, column: str, values: list[str]) -> list[dict[str, Any]]:
-    """Rows whose `column` is one of `values`, oldest run first."""
-    found = dataset.catalog.read(table)
-    chosen = found.filter(pc.is_in(found.column(column), pa.array(values, pa.string()))).to_pylist()
-    return sorted(chosen, key=lambda row: row.get("run_id") or "")
+def _by_run(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows, the oldest run's first."""
+    return sorted(rows, key=lambda row: row["run_id"])

@@ -13,7 +13,7 @@ from pipeline.audit.camera_path import camera_views
 from pipeline.audit.charts import Threshold
 from pipeline.audit.facts import MEASURED
 from pipeline.checks.snapshot import Snapshot
-from pipeline.explain import in_words, lineage
+from pipeline.explain import Lineage, in_words
 from pipeline.graph import CLIP_STAGES
 from pipeline.storage import StorageError
 from pipeline.work import artifact_path
@@ -63,7 +63,7 @@ class Figure:
 
 def clip_facts(
     snapshot: Snapshot,
-    clip_id: str,
+    chain: Lineage,
     folder: Path,
     thresholds: Mapping[str, Sequence[Threshold]],
     trainer_view: TrainerView | None,
@@ -71,6 +71,7 @@ def clip_facts(
     """Writes the pictures into `folder` and returns what the page's template needs. What cannot be drawn is named in
     `missing` with the cause.
     """
+    clip_id = chain.clip["clip_id"]
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"strips": [], "missing": [], "views": [], "depths": [], "warps": [], "styles": []}
     try:
@@ -85,7 +86,6 @@ def clip_facts(
                 found["trainer"].append((picture.caption, name))
         except (ValueError, OSError) as error:
             found["missing"].append(f"the trainer's view: {error}")
-    chain = lineage(snapshot, clip_id)
     return found | {
         "clip": snapshot.clips[clip_id],
         "figures": clip_figures(snapshot, clip_id, thresholds),

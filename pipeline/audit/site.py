@@ -20,6 +20,7 @@ from pipeline.audit.pictures import colour_wheel
 from pipeline.checks.run import spread
 from pipeline.checks.snapshot import Snapshot
 from pipeline.checks.verdict import CheckLimits, CheckResult, failed
+from pipeline.explain import lineages
 from pipeline.report import human_bytes
 from pipeline.version import code_version
 
@@ -66,9 +67,10 @@ def build_site(
     columns, limited = facts.figure_columns(snapshot), facts.thresholds(snapshot, limits)
     prepare(output)
     environment = templates()
+    chains = lineages(snapshot, chosen)
     for place, name in enumerate(chosen):
         around = {"previous": chosen[place - 1] if place else "", "next": (*chosen, "")[place + 1]}
-        found = clip_facts(snapshot, name, output / "clips" / name, limited, trainer_view)
+        found = clip_facts(snapshot, chains[name], output / "clips" / name, limited, trainer_view)
         found |= {"problems": wrong.get(name, []), **around, "shard": snapshot.packed.get(name, "")}
         page = environment.get_template("clip.html").render(**found)
         (output / "clips" / f"{name}.html").write_text(page, encoding="utf-8")
@@ -149,7 +151,7 @@ def _index(
         "config_digest": dataset.config_digest(),
         "config_json": dataset.config.model_dump_json(indent=1),
         "release": release,
-        "release_digest": release.digest() if release else "",
+        "release_digest": snapshot.release_digest,
         "release_bytes": sum(entry.bytes for entry in release.shards) if release else 0,
         "release_frames": sum(sum(entry.frames) for entry in release.shards) if release else 0,
         "packed": len(snapshot.packed),

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.checks.measure import MEASURED_STAGES, Measurement, measurement_key, measurement_of_row
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
@@ -61,6 +58,11 @@ class Snapshot:
         return {name: entry.path for entry in (self.release.shards if self.release else ()) for name in entry.samples}
 
     @cached_property
+    def release_digest(self) -> str:
+        """Digest of the newest release, "" without one."""
+        return self.release.digest() if self.release else ""
+
+    @cached_property
     def failures(self) -> list[dict[str, Any]]:
         """Newest failure of everything in quarantine under the present configuration."""
         current = {key for keys in self.present.values() for key in keys.values()} | set(self.ingest.values())
@@ -70,12 +72,6 @@ class Snapshot:
             if row["key"] in self.state.failed and (row["key"] in current or unknown):
                 newest[row["key"]] = row
         return list(newest.values())
-
-    def artifact_rows(self, keys: set[str]) -> dict[str, dict[str, Any]]:
-        """Catalog rows of some artifacts, by key."""
-        table = self.dataset.catalog.read("artifacts")
-        chosen = table.filter(pc.is_in(table.column("key"), pa.array(sorted(keys), pa.string())))
-        return {row["key"]: row for row in chosen.to_pylist()}
 
 
 def read_snapshot(dataset: Dataset) -> Snapshot:
