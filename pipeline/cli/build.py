@@ -111,5 +111,5 @@ def _run(
         raise typer.Exit(Exit.INTERRUPTED)
     if summary.broken or summary.left:
         raise typer.Exit(Exit.ERROR)
-    if summary.failed or summary.quarantined:
+    if summary.failed.total() or summary.quarantined.total():
         raise typer.Exit(Exit.QUARANTINE)

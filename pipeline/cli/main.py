@@ -8,6 +8,7 @@ from pipeline.cli import config as config_commands
 from pipeline.cli import demo as demo_command
 from pipeline.cli import evaluate as evaluate_command
 from pipeline.cli import inspect as inspect_commands
+from pipeline.cli import weights as weights_commands
 from pipeline.cli.common import EXIT_CODES, Exit, errors
 
 app = typer.Typer(
@@ -34,10 +35,12 @@ app.command()(audit_commands.remove)
 app.command()(demo_command.demo)
 app.command()(evaluate_command.evaluate)
 app.add_typer(config_commands.app, name="config")
+app.add_typer(weights_commands.app, name="weights")
 
 
 def main() -> None:
     """The entry point: known errors become one clear message and exit code 1."""
+    from extractors.weights.store import WeightsError
     from pipeline.config_file import ConfigError
     from pipeline.dataset import DatasetError
     from pipeline.executor.loop import ExecutorError
@@ -45,7 +48,16 @@ def main() -> None:
     from pipeline.presets import PresetError
     from pipeline.storage import StorageError
 
-    known = (ConfigError, DatasetError, ExecutorError, PresetError, SourceError, StorageError, FileNotFoundError)
+    known = (
+        ConfigError,
+        DatasetError,
+        ExecutorError,
+        PresetError,
+        SourceError,
+        StorageError,
+        WeightsError,
+        FileNotFoundError,
+    )
     try:
         app()
     except (*known, PermissionError, ConnectionError, OSError) as error:

@@ -107,6 +107,24 @@ def test_an_unknown_preset_is_refused(cli, tmp_path: Path) -> None:  # type: ign
     assert "presets are" in err
 
 
+def test_weights_are_listed_and_what_is_not_allowed_is_refused(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    code, out, _ = cli("weights", "list", "--folder", str(tmp_path))
+    assert code == 0
+    assert "depth-anything-v2-small: for depth-anything; 0 of 3 files here; Apache-2.0" in out
+    code, _, err = cli("weights", "fetch", "depth-anything-v2-large", "--folder", str(tmp_path))
+    assert code == 1
+    assert "--accept-non-commercial" in err
+    code, _, err = cli("weights", "fetch", "best", "--folder", str(tmp_path))
+    assert code == 2
+    assert "depth-anything-v2-small" in err
+    code, _, err = cli(
+        "weights", "fetch", "depth-anything-v2-small", "--folder", str(tmp_path), "--mirror", str(tmp_path / "none")
+    )
+    assert code == 1
+    assert "config.json" in err
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
 def test_the_graph_is_printed_and_drawn(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     picture = tmp_path / "graph.svg"
     code, out, _ = cli("dag", "-o", str(picture))
