@@ -143,7 +143,11 @@ def open_networks(config: TrainConfig, ranks: Ranks) -> tuple[MikuDance, Encoder
         model.enable_checkpointing()
     if config.parallel.compile:
         compile_blocks(model)
-    shard(model, mesh=make_mesh(config.parallel, ranks.device, ranks.world), config=config.parallel)
+    if ranks.world > 1:
+        shard(model, mesh=make_mesh(config.parallel, ranks.device, ranks.world), config=config.parallel)
+    else:
+        # One rank has nothing to share; FSDP would copy all weights twice a step for it. `LossFunction` sees to bf16.
+        model.to(ranks.device)
     dtype = torch.bfloat16 if config.parallel.precision == "bfloat16" else torch.float32
     return model.train(), encoders.to(ranks.device, dtype).eval()
 

@@ -48,15 +48,17 @@ class LossFunction:
         timesteps = draw_timesteps(config.noise, index, config.seed).to(device)
         noise = draw_noise(config.noise, index, config.seed, tuple(latents.shape[1:])).to(device)
         conditions = self._conditioner.conditions(batch, draw_kept(index, config.dropout, config.seed))
-        prediction = self._model(
-            noisy=self._scheduler.add_noise(latents, noise, timesteps),
-            timesteps=timesteps,
-            pictures=conditions.pictures,
-            tokens=conditions.tokens,
-            keep=conditions.keep,
-            motion=conditions.motion,
-            pose_images=conditions.pose_images,
-        )
+        # Sharded networks cast their weights themselves (`train.fsdp`), and autocast finds them cast already.
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.parallel.precision == "bfloat16"):
+            prediction = self._model(
+                noisy=self._scheduler.add_noise(latents, noise, timesteps),
+                timesteps=timesteps,
+                pictures=conditions.pictures,
+                tokens=conditions.tokens,
+                keep=conditions.keep,
+                motion=conditions.motion,
+                pose_images=conditions.pose_images,
+            )
         target = prediction_target(self._scheduler, latents, noise, timesteps)
         return sample_losses(prediction, target, snr_weights(config.noise, self._scheduler, timesteps))
 

@@ -56,13 +56,15 @@ class Validator:
             "validation",
             (frames, LATENT_CHANNELS, height // 8, width // 8),
         )
-        latents = sample_latents(
-            self._model,
-            guidance=GivenConditions(conditions),
-            noise=noise[0].to(self._ranks.device),
-            scheduler=self._config.noise.ddim_scheduler(),
-            config=self._config.validation.sampling,
-        )
+        half = self._config.parallel.precision == "bfloat16"
+        with torch.autocast(self._ranks.device.type, torch.bfloat16, enabled=half):
+            latents = sample_latents(
+                self._model,
+                guidance=GivenConditions(conditions),
+                noise=noise[0].to(self._ranks.device),
+                scheduler=self._config.noise.ddim_scheduler(),
+                config=self._config.validation.sampling,
+            )
         encoders = self._conditioner.encoders
         made, ceiling = encoders.decode(latents), encoders.decode(encoders.latents(target))
         if self._ranks.first:

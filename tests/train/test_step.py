@@ -60,11 +60,11 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_changes_nothing(ranks: 
     step, model = build(ranks, tmp_path)
     with torch.no_grad():
         model.denoiser.conv_out.bias.fill_(float("nan"))
-    before = {n: p.detach().to_local().clone() for n, p in model.named_parameters()}
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
     with pytest.raises(NonFiniteLossError, match=r"loss of step 1 .* samples: sample7, sample9\."):
         step([random_batch([7]), random_batch([9])], step=1, stop=False)
     for name, parameter in model.named_parameters():
-        assert torch.equal(parameter.detach().to_local().nan_to_num(), before[name].nan_to_num()), name
+        assert torch.equal(parameter.detach().nan_to_num(), before[name].nan_to_num()), name
 
 
 def test_a_gradient_that_is_not_finite_is_refused(ranks: Ranks, tmp_path: Path) -> None:
