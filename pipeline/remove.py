@@ -69,8 +69,24 @@ def remove_source(dataset: Dataset, source_id: str, reason: str) -> Takedown:
         removed_shards=removed,
         new_shards=new,
         release=dataset.newest_release_number(),
-        traces=tuple(search(dataset, needles, allowed=(f"catalog/{TOMBSTONES}/",))),
+        traces=_sweep(dataset, needles),
     )
+
+
+def _sweep(dataset: Dataset, needles: Sequence[str]) -> tuple[Trace, ...]:
+    """What the search finds. Files that nothing names any more (left by killed runs, or by a killed takedown) are
+    removed first.
+    """
+    allowed = (f"catalog/{TOMBSTONES}/",)
+    traces = tuple(search(dataset, needles, allowed=allowed))
+    named = set(dataset.catalog.read("artifacts", ["path"]).column("path").to_pylist())
+    for number in range(1, dataset.newest_release_number() + 1):
+        for entry in dataset.release(number).shards:
+            named |= {entry.path, entry.index_path, entry.sha256_path}
+    loose = [t.path for t in traces if t.path.startswith(("artifacts/", "shards/", "tmp/")) and t.path not in named]
+    for path in loose:
+        dataset.storage.remove(path)
+    return tuple(search(dataset, needles, allowed=allowed)) if loose else traces
 
 
 def _bury(dataset: Dataset, source_id: str, reason: str) -> dict[str, Any]:
@@ -136,10 +152,17 @@ def _bytes(release: Release) -> bytes:
 
 
 def _naming(dataset: Dataset, packs: Sequence[dict[str, Any]], source_id: str) -> list[dict[str, Any]]:
-    """Pack artifacts that name a clip of the source: their one column is the shard's list of clips."""
-    there = [row for row in packs if dataset.storage.exists(row["path"])]
-    texts = (dataset.storage.read_table(row["path"]).column("entry").to_pylist() for row in there)
-    return [row for row, entries in zip(there, texts, strict=True) if any(source_id in text for text in entries)]
+    """Pack artifacts that name a clip of the source (their one column is the shard's list of clips), and those whose
+    file is gone already: a takedown that was killed has removed it.
+    """
+    found = []
+    for row in packs:
+        entries = [source_id]
+        if dataset.storage.exists(row["path"]):
+            entries = dataset.storage.read_table(row["path"]).column("entry").to_pylist()
+        if any(source_id in text for text in entries):
+            found.append(row)
+    return found
 
 
 def _rewrite_tables(dataset: Dataset, source_id: str, packed: set[str]) -> None:

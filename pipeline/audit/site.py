@@ -20,6 +20,7 @@ from pipeline.audit.pictures import colour_wheel
 from pipeline.checks.run import spread
 from pipeline.checks.snapshot import Snapshot
 from pipeline.checks.verdict import CheckLimits, CheckResult, failed
+from pipeline.dataset import DatasetError
 from pipeline.explain import lineages
 from pipeline.report import human_bytes
 from pipeline.version import code_version
@@ -57,11 +58,9 @@ def build_site(
 ) -> Site:
     """Writes index.html, clips/, data/ and assets/ into `output`, replacing what an earlier audit left there.
 
-    Raises ValueError for a clip in `options` that the dataset does not have.
+    Raises DatasetError for a clip in `options` that the dataset does not have, and for a folder that holds something
+    else.
     """
-    unknown = [name for name in options.clips if name not in snapshot.clips]
-    if unknown:
-        raise ValueError(f"{unknown[0]} is no clip of this dataset")
     wrong = facts.problems(snapshot, results)
     chosen, cut = choose_pages(snapshot, wrong, options)
     columns, limited = facts.figure_columns(snapshot), facts.thresholds(snapshot, limits)
@@ -85,8 +84,11 @@ def choose_pages(
     snapshot: Snapshot, problems: Mapping[str, Sequence[str]], options: SiteOptions
 ) -> tuple[list[str], int]:
     """Clips that get a page, in order of id: an even sample, those with a problem, those asked for. And how many of
-    those with a problem got none.
+    those with a problem got none. Raises DatasetError for one asked for that the dataset does not have.
     """
+    unknown = [name for name in options.clips if name not in snapshot.clips]
+    if unknown:
+        raise DatasetError(f"{unknown[0]} is no clip of this dataset; its table `clips` lists them (`mikudance sql`)")
     sound = [name for name in snapshot.clips if name not in problems and snapshot.finished(name)]
     wrong = sorted(problems)
     sample = spread(sound, options.pages) if options.pages else []
@@ -95,9 +97,9 @@ def choose_pages(
 
 
 def prepare(output: Path) -> None:
-    """An empty site with its style and scripts. Raises ValueError for a folder that holds something else."""
+    """An empty site with its style and scripts. Raises DatasetError for a folder that holds something else."""
     if output.exists() and any(output.iterdir()) and not (output / "data" / "clips.js").exists():
-        raise ValueError(f"{output} is not empty and holds no audit: name a new or an empty folder")
+        raise DatasetError(f"{output} is not empty and holds no audit: name a new or an empty folder")
     for name in ("clips", "data", "assets"):
         shutil.rmtree(output / name, ignore_errors=True)
         (output / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Datasets of an exactly known world, made in this process without Ray or networks: for tests of what looks at datasets.
+"""Datasets of an exactly known world, made in this process without Ray or networks: for tests that look at datasets.
 
 A clip films a tilted textured wall, z = 4 + x/2 in the first camera's axes, with a camera that slides sideways and
 forward. Frames are rendered by intersecting each pixel's ray with the wall, so cameras, depth and points are exact.
