@@ -82,13 +82,43 @@ def status(
         console.print(f"release {found.release.number}: {samples} samples in {len(found.release.shards)} shards")
 
 
-def plan(*, dataset: DatasetOption, as_json: JsonOption = False) -> None:
+def plan(
+    *,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", "-d", help="Dataset folder, or a URI such as s3://bucket/name."),
+    ] = None,
+    clips: Annotated[int | None, typer.Option("--clips", min=1, help="Forecast a dataset of so many clips.")] = None,
+    gpus: Annotated[int, typer.Option("--gpus", min=0, help="GPUs of the forecast.")] = 0,
+    cpus: Annotated[
+        int | None, typer.Option("--cpus", min=1, help="Cores of the forecast; default 12 a GPU, 1 without.")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=1, help="Frames a clip of the forecast; default: as in the dataset.")
+    ] = None,
+    rate: Annotated[
+        list[str] | None, typer.Option("--rate", help="Seconds an item of a stage in the forecast, e.g. pose=3.5.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what a build would run and why, with an estimate of hours and bytes. Runs nothing.
 
-    Example:
+    With --clips: what a new dataset of that size would take, from rates measured in --dataset, given, or typical.
+
+    Examples:
 
       mikudance plan -d data/mmd
+
+      mikudance plan --clips 120000 --gpus 16 -d data/mmd
     """
+    if clips is not None:
+        from pipeline.cli.forecast import print_forecast
+
+        print_forecast(dataset, clips=clips, gpus=gpus, cpus=cpus, frames=frames, given=rate or [], as_json=as_json)
+        return
+    if dataset is None:
+        raise typer.BadParameter("name a dataset with --dataset, or a size with --clips")
+
     from pipeline.estimate import estimate, measured_rates
     from pipeline.graph import build_graph
     from pipeline.report import human_bytes
