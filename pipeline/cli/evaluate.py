@@ -1,13 +1,13 @@
 """evaluate: scores folders of animations against the real videos. Needs the extras `train` and `evaluate`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.common import ConfigError, Exit, console, errors
+from pipeline.cli.animate import parse_size
+from pipeline.cli.common import ConfigError, console
+from pipeline.cli.refusals import refusals
 from pipeline.config_file import parse_yaml, validate
 
 ProtocolOption = Annotated[
@@ -51,7 +51,7 @@ def evaluate(
             "protocol": protocol,
             "networks": read_networks(networks),
             "frames": frames,
-            "size": None if size is None else _size(size),
+            "size": None if size is None else parse_size(size),
             "device": device,
             "resamples": resamples,
             "frechet_resamples": min(resamples, 100),
@@ -71,36 +71,6 @@ def evaluate(
         ):
             (output / name).write_text(content, encoding="utf-8")
         console.print(f"written to {output}: scores.md, scores.csv, videos.csv, scores.json")
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """What the trainer's side refuses becomes one message and exit code 1; a missing package names its extra."""
-    try:
-        from extractors.protocols import ExtractionError
-        from stages.base import StageError
-        from train.evaluation.media import MediaError
-        from train.evaluation.networks import NetworkError
-        from train.model.saving import SavedModelError
-        from train.sampling.pipeline import InputError
-    except ModuleNotFoundError as error:
-        _absent(error)
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        _absent(error)
-    except (MediaError, NetworkError, InputError, SavedModelError, StageError, ExtractionError) as error:
-        errors.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(Exit.ERROR) from error
-
-
-def _absent(error: ModuleNotFoundError) -> None:
-    errors.print(
-        f"error: package {error.name} is not installed; pip install 'mikudance[pipeline,train,evaluate]' has it",
-        style="red",
-        markup=False,
-    )
-    raise typer.Exit(Exit.ERROR) from error
 
 
 def read_networks(path: Path | None) -> dict[str, object]:
@@ -124,10 +94,3 @@ def _methods(given: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--method {name} stands twice; names must differ")
         methods[name] = Path(folder)
     return methods
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise ConfigError(f"--size {text}: WIDTHxHEIGHT is expected, e.g. 768x768")
-    return int(parts[0]), int(parts[1])

@@ -2,6 +2,7 @@
 
 import typer
 
+from pipeline.cli import animate as animate_command
 from pipeline.cli import audit as audit_commands
 from pipeline.cli import build as build_commands
 from pipeline.cli import config as config_commands
@@ -33,6 +34,7 @@ app.command()(audit_commands.sql)
 app.command()(audit_commands.explain)
 app.command()(audit_commands.remove)
 app.command()(demo_command.demo)
+app.command()(animate_command.animate)
 app.command()(evaluate_command.evaluate)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(weights_commands.app, name="weights")

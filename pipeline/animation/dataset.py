@@ -1,0 +1,157 @@
+"""Every clip of a dataset's split animated from its own reference frame: what `evaluate` reads."""
+
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.animate import AnimateConfig, Animator, training_crop
+from pipeline.animation.driving import Driving, DrivingClip
+from pipeline.animation.frames import DrivenFrames
+from pipeline.animation.output import write_animation
+from pipeline.animation.reference import ReferencePicture
+from pipeline.dataset import Dataset, DatasetError
+from pipeline.pack.read import read_sample
+from schemas.release import ShardEntry
+from schemas.sample import SampleJson, frame_member
+from stages.jpeg import encode_jpeg
+
+BASELINE = "repeat"
+"""The trivial baseline: the reference frame, again and again."""
+
+
+@dataclass(frozen=True)
+class SplitOutputs:
+    """clips: how many lie in the folder. next_step: the command that scores them."""
+
+    clips: int
+    next_step: str
+
+
+class Crop(Protocol):
+    """`train.data.crop.Crop`: one crop and resize for every signal."""
+
+    def image(self, image: np.ndarray) -> np.ndarray: ...
+    def keypoints(self, points: np.ndarray) -> np.ndarray: ...
+    def intrinsics(self, intrinsics: np.ndarray) -> np.ndarray: ...
+    def grid(self, maps: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ClipInputs:
+    """One clip of the split, cropped and resized as training does with its samples. real: the true frames, uint8 RGB,
+    one for each of `frames`, decoded as they are asked for.
+    """
+
+    picture: ReferencePicture
+    frames: DrivenFrames
+    real: Callable[[], Iterator[np.ndarray]]
+
+
+def animate_split(
+    root: str,
+    split: str,
+    checkpoint: Path,
+    output: Path,
+    *,
+    name: str,
+    config: AnimateConfig,
+    limit: int | None = None,
+    say: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SplitOutputs:
+    """Writes OUTPUT/real, OUTPUT/<name> and OUTPUT/repeat, a folder of png frames a clip. What lies there already is
+    kept, so a stopped run goes on. Raises DatasetError for a dataset without a release or split.
+    """
+    tell = say or (lambda text: None)
+    dataset = Dataset.open(root)
+    release = dataset.newest_release()
+    if release is None:
+        raise DatasetError(f"{root} has no release yet; `mikudance build VIDEOS --dataset {root}` makes one")
+    clips = [(entry, clip) for entry in release.shards if entry.split == split for clip in entry.samples][:limit]
+    if not clips:
+        found = sorted({entry.split for entry in release.shards})
+        raise DatasetError(f"{root} has no clip in split {split!r}; it has {', '.join(found) or 'none'}")
+    if name in ("real", BASELINE):
+        raise DatasetError(f"--name {name} is taken; choose another name for the method")
+    tell("loading the network")
+    animator = Animator(checkpoint, config)
+    for number, (entry, clip) in enumerate(clips):
+        tell(f"clip {number + 1} of {len(clips)}: {clip}")
+        inputs = clip_inputs(dataset, entry, clip, animator.size, config)
+        fps = inputs.frames.fps
+        for folder, frames in (
+            ("real", inputs.real()),
+            (BASELINE, (inputs.picture.image for _ in range(len(inputs.frames)))),
+            (name, animator.draw(inputs.picture, inputs.frames, progress)),
+        ):
+            target = output / folder / clip
+            if not target.is_dir():
+                write_animation(target, frames, fps=fps)
+    methods = " ".join(f"--method {shlex.quote(f'{method}={output / method}')}" for method in (name, BASELINE))
+    return SplitOutputs(len(clips), f"mikudance evaluate --real {shlex.quote(str(output / 'real'))} {methods}")
+
+
+def clip_inputs(
+    dataset: Dataset, entry: ShardEntry, clip: str, size: tuple[int, int], config: AnimateConfig
+) -> ClipInputs:
+    """A clip's signals out of its shard, the largest centred crop of the output's shape resized to `size` (W, H).
+
+    The reference is the clip's first one. Frames follow each other at the clip's own frame step (as the network was
+    trained), starting beside the reference, so that with a step above 1 the reference is none of them.
+    """
+    members = read_sample(dataset, entry, clip)
+    meta = SampleJson.model_validate(members["json"])
+    crop = training_crop(meta.size, size)
+    reference = meta.references[0]
+    step = config.frame_step or meta.frame_step
+    one = _driving_clip(members, meta, crop, keep_frames=config.side_by_side)
+    picture = ReferencePicture(_decoded(members, reference, crop), one.body[reference], one.inverse_depth[0])
+    poses = meta.kind == "character" and not config.camera_only
+    first = (reference + 1) % step if len(meta.timestamps) > step else 0
+    length = len(one) if config.frames is None else min(len(one), first + config.frames * step)
+    # A dataset's reference has depth in the unit of its own cameras: nothing is to be mapped.
+    depth = one.inverse_depth[0] * config.depth_scale
+    frames = DrivenFrames(
+        Driving((one,), size, length, meta.fps, meta.timestamps[0]),
+        depth=lambda _: depth,
+        first=first,
+        step=step,
+        poses=poses,
+        motion=config.scene_motion,
+    )
+
+    def real() -> Iterator[np.ndarray]:
+        return (_decoded(members, number, crop) for number in frames.numbers)
+
+    return ClipInputs(picture, frames, real)
+
+
+def _driving_clip(members: dict[str, Any], meta: SampleJson, crop: Crop, *, keep_frames: bool) -> DrivingClip:
+    length = len(meta.timestamps)
+    depth = torch.from_numpy(members["inverse_depth.npy"].astype(np.float32))[:, None]
+    shown = (encode_jpeg(_decoded(members, number, crop)) for number in range(length if keep_frames else 0))
+    return DrivingClip(
+        first=0,
+        body=crop.keypoints(members["keypoints_body.npy"]),
+        face=crop.keypoints(members["keypoints_face.npy"]),
+        hand=crop.keypoints(members["keypoints_hand.npy"]),
+        cam_to_world=members["cam_to_world.npy"],
+        intrinsics=crop.intrinsics(members["intrinsics.npy"]),
+        inverse_depth=crop.grid(depth)[:, 0].numpy(),
+        camera=meta.status["camera"],
+        motion=meta.status["scene_motion"],
+        person=meta.status["pose"] != "no_person",
+        jpegs=tuple(shown),
+    )
+
+
+def _decoded(members: dict[str, Any], frame: int, crop: Crop) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(members[frame_member(frame)], np.uint8), cv2.IMREAD_COLOR)
+    return crop.image(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))

@@ -1,0 +1,99 @@
+"""Driving frames as drawings and scene motion, made one at a time as they are asked for: memory does not grow."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+from extractors.geometry.drawing import draw_pose
+from extractors.geometry.scene_motion import scene_motion
+from pipeline.animation.driving import Driving, DrivingClip
+from stages.scene_motion import CELL
+
+Drawings = tuple[np.ndarray, np.ndarray, np.ndarray]
+NOBODY = np.zeros((0, 1, 3), np.float32)
+
+
+class DrivenFrames:
+    """Frame n of the animation shows the driving's frame first + n · step.
+
+    depth: gives the inverse depth [h, w] of the reference in the unit of a clip's cameras. With scene_motion off the
+    maps are zero; with poses off (a picture without a character) the drawings are black.
+    """
+
+    def __init__(
+        self,
+        driving: Driving,
+        *,
+        depth: Callable[[DrivingClip], np.ndarray],
+        first: int = 0,
+        step: int = 1,
+        poses: bool = True,
+        motion: bool = True,
+    ) -> None:
+        self.driving = driving
+        self.numbers = range(first, driving.frames, step)
+        self._depth = depth
+        self._step = step
+        self._poses = poses
+        self._motion = motion
+        self._depths: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the animation."""
+        return self.driving.fps / self._step
+
+    def drawings(self, number: int) -> Drawings:
+        """Body, face and hands of a frame, uint8 RGB [H, W, 3] each."""
+        found = self.driving.at(self.numbers[number], self._step) if self._poses else None
+        if found is None:
+            width, height = self.driving.size
+            black = np.zeros((height, width, 3), np.uint8)
+            return black, black, black
+        clip, place = found
+        return draw_pose(clip.body[place], clip.face[place], clip.hand[place], self.driving.size)
+
+    def motion(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scene motion float32 [2, h, w] arriving at a frame, in output pixels, and valid bool [h, w]. Zero at the
+        first frame, after a cut, and where the camera rests or is not known.
+        """
+        width, height = self.driving.size
+        still = np.zeros((2, height // CELL, width // CELL), np.float32), np.ones((height // CELL, width // CELL), bool)
+        found = self.driving.at(self.numbers[number], self._step) if self._motion and number else None
+        if found is None:
+            return still
+        clip, place = found
+        if place < self._step or not clip.moves:
+            return still
+        pair = [place - self._step, place]
+        depth = self._depths.get(clip.first)
+        if depth is None:
+            depth = self._depths.setdefault(clip.first, self._depth(clip))
+        maps, valid = scene_motion(
+            torch.from_numpy(depth)[None],
+            torch.from_numpy(clip.cam_to_world[pair]),
+            torch.from_numpy(clip.intrinsics[pair]),
+            self.driving.size,
+        )
+        return maps[0, 1].numpy(), valid[0, 1].numpy()
+
+    def picture(self, number: int) -> np.ndarray | None:
+        """The driving video's own frame, uint8 RGB [H, W, 3], where frames were kept."""
+        found = self.driving.at(self.numbers[number], self._step)
+        if found is None or not found[0].jpegs:
+            return None
+        data = np.frombuffer(found[0].jpegs[found[1]], np.uint8)
+        picture = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        return picture if picture.shape[1::-1] == self.driving.size else cv2.resize(picture, self.driving.size)
+
+
+def body_drawing(body: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    """The reference's own pose, uint8 RGB [H, W, 3]; black for nobody. body: [I, 17, 3] or None."""
+    if body is None:
+        return np.zeros((size[1], size[0], 3), np.uint8)
+    return draw_pose(body, NOBODY, NOBODY, size)[0]

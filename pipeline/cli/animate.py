@@ -1,0 +1,129 @@
+"""animate: a picture and a driving video in, an animation out. Needs the extra `train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pipeline.cli.common import ConfigError, SetOption, console, errors
+from pipeline.cli.refusals import refusals
+from pipeline.config_file import load, override, validate
+
+
+def animate(
+    *,
+    checkpoint: Annotated[Path, typer.Option(help="Trained network: a folder export/step-… of stage 2.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".mp4, .webm, .gif, or a folder for png frames.")],
+    reference: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
+    driving: Annotated[Path | None, typer.Option(help="The video whose motion and camera it follows.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Animate a dataset's clips instead.")] = None,
+    split: Annotated[str, typer.Option(help="With --dataset: which split.")] = "test",
+    clips: Annotated[int | None, typer.Option(help="With --dataset: at most so many clips.", min=1)] = None,
+    name: Annotated[str, typer.Option(help="With --dataset: the method's folder in OUTPUT.")] = "mikudance",
+    camera_track: Annotated[Path | None, typer.Option(help="The driving video's MMD camera track (.vmd).")] = None,
+    stages: Annotated[Path | None, typer.Option(help="YAML as a dataset's, for pose, camera and depth.")] = None,
+    settings: SetOption = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, multiples of 8; default: the checkpoint's.")] = None,
+    fit: Annotated[Literal["crop", "pad"], typer.Option(help="How the picture fills another shape.")] = "crop",
+    frames: Annotated[int | None, typer.Option(help="Driving frames to use at most.", min=1)] = None,
+    frame_step: Annotated[int | None, typer.Option(help="Driving frames from one output frame to the next.")] = None,
+    depth_scale: Annotated[float, typer.Option(help="Factor on inverse depth: above 1 more parallax.")] = 1.0,
+    no_scene_motion: Annotated[bool, typer.Option("--no-scene-motion", help="The scene stands still.")] = False,
+    camera_only: Annotated[bool, typer.Option("--camera-only", help="The picture shows no character.")] = False,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the guidance beside the result.")] = False,
+    no_sound: Annotated[bool, typer.Option("--no-sound", help="Leave the driving video's sound out.")] = False,
+    steps: Annotated[int, typer.Option(help="DDIM steps.", min=1)] = 20,
+    guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is without.")] = 3.5,
+    window: Annotated[int | None, typer.Option(help="Frames the network sees at once; default: as trained.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Frames that windows share; default: a third.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
+    device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where the network runs.")] = "auto",
+) -> None:
+    """Animate a picture with the motion and the camera of a video; or every clip of a dataset's split, for `evaluate`.
+
+    Examples:
+
+      mikudance animate --reference art.png --driving dance.mp4 --checkpoint runs/stage2/export/step-00060000 -o out.mp4
+
+      mikudance animate --dataset data/mmd --split test --checkpoint runs/stage2/export/step-00060000 -o out
+    """
+    from pipeline.config import DatasetConfig
+
+    if (dataset is None) == (reference is None or driving is None) or (dataset is not None and reference is not None):
+        raise ConfigError("give --reference and --driving, or --dataset")
+    with refusals():
+        from pipeline.animate import AnimateConfig, Animation, animate
+        from pipeline.animation.dataset import animate_split
+
+        config = validate(
+            AnimateConfig,
+            {
+                "size": None if size is None else parse_size(size),
+                "fit": fit,
+                "frames": frames,
+                "frame_step": frame_step,
+                "depth_scale": depth_scale,
+                "scene_motion": not no_scene_motion,
+                "camera_only": camera_only,
+                "side_by_side": side_by_side,
+                "sound": not no_sound,
+                "steps": steps,
+                "guidance": guidance,
+                "window": window,
+                "overlap": overlap,
+                "seed": seed,
+                "device": device,
+            },
+            "the options",
+        )
+        base = load(DatasetConfig, stages).model_dump(mode="json") if stages else {}
+        backends = validate(DatasetConfig, override(base, settings or []), str(stages or "the stages with --set"))
+        with bar() as shown:
+            task = shown.add_task("starting", total=None)
+
+            def say(text: str) -> None:
+                shown.update(task, description=text, completed=0, total=None)
+
+            def advance(done: int, total: int) -> None:
+                shown.update(task, completed=done, total=total)
+
+            if dataset is not None:
+                made = animate_split(
+                    dataset, split, checkpoint, output, name=name, config=config, limit=clips, say=say, progress=advance
+                )
+                result = (
+                    f"{made.clips} clips of split {split} in {output}: real, {name}, repeat\nnext: {made.next_step}"
+                )
+            else:
+                assert reference is not None
+                assert driving is not None
+                done: Animation = animate(
+                    reference,
+                    driving,
+                    checkpoint,
+                    output,
+                    config=config,
+                    stages=backends,
+                    camera_track=camera_track,
+                    say=say,
+                    progress=advance,
+                )
+                result = f"{done.frames} frames at {done.fps:g} a second: {done.path}"
+                for note in done.notes:
+                    errors.print(f"note: {note}", style="yellow", markup=False)
+    console.print(result, markup=False)
+
+
+def bar() -> Progress:
+    """A progress line that says what is being done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=errors, transient=True)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of "768x512". Raises ConfigError."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"--size {text}: WIDTHxHEIGHT is expected, e.g. 768x768")
+    return int(parts[0]), int(parts[1])
