@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from pipeline.executor.metrics import StageMetrics
 from pipeline.storage import Storage, StorageError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
@@ -59,6 +60,7 @@ class Worker:
         self._storage = Storage(root)
         self._make_job = make_job
         self._job: Job | None = None
+        self._metrics = StageMetrics()
 
     def start(self) -> tuple[int, str]:
         """Loads the stage. Returns process id and host name, once the worker can take items."""
@@ -69,7 +71,9 @@ class Worker:
         """The artifact of one item: an intact one that a killed run left behind is used as it is."""
         assert self._job is not None, "start() comes first"
         try:
-            return self._adopt(item) or self._make(item, self._job)
+            done = self._adopt(item) or self._make(item, self._job)
+            self._metrics.done(item.stage, done.header.status, done.bytes, done.seconds)
+            return done
         except Exception as error:  # noqa: BLE001 (one bad clip never stops a run; the error is recorded and shown)
             kind = type(error).__name__
             cause = "raised"
@@ -77,6 +81,7 @@ class Worker:
                 cause = "refused"
             elif isinstance(error, MemoryError) or kind == "OutOfMemoryError":
                 cause = "out_of_memory"
+            self._metrics.failed(item.stage, cause)
             text = str(error) if kind in OWN_ERRORS else f"{kind}: {error}"
             return ItemFailed(cause, text[:2000], traceback.format_exc()[-8000:])
 
