@@ -112,7 +112,8 @@ def depth_error(depth: DepthArtifact, truth: Truth) -> float:
 
 def pck(pose: PoseArtifact, truth: Truth, size: tuple[int, int]) -> dict[str, float]:
     """pck: share of the limb joints inside the picture that are found within 0.2 of the torso (middle of shoulders to
-    middle of hips, in the picture); a missing joint is wrong. found: share of frames in which someone was found.
+    middle of hips, in the picture); a missing joint is wrong; absent
+    where no joint is inside. found: share of frames in which someone was found.
     """
     if truth.limbs is None:
         return {}
@@ -123,8 +124,8 @@ def pck(pose: PoseArtifact, truth: Truth, size: tuple[int, int]) -> dict[str, fl
     torso = np.linalg.norm(wanted[:, 0:2].mean(1) - wanted[:, 6:8].mean(1), axis=-1)
     distance = np.linalg.norm(found[..., :2] - wanted, axis=-1)
     right = (found[..., 2] > 0) & (distance < 0.2 * torso[:, None])
-    return {
-        "pck": float(right[inside].mean()) if inside.any() else float("nan"),
+    share = {"pck": float(right[inside].mean())} if inside.any() else {}
+    return share | {
         "found": float((found[..., 2] > 0).any(1).mean()),
         "joints_in_view": float(inside.mean()),
     }

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+GOOD_PCK = 0.7
 _INTRODUCTION = """# Fidelity: every signal against ground truth
 
-Written by `make fidelity` (`python -m bench.fidelity`); run {dates} at commit{plural} {commits} ({machine}).
+Written by `make fidelity` (`python -m bench.fidelity`); run {dates} at {commits} ({machine}).
 The stages ran one after the other, without Ray, with the embedded backends and default settings, from the video files:
 decode, pose, camera (focal length unknown), depth, scene motion. The demo renders are 384 px, 48 frames; the MMD shots
 are 512 px videos decoded to 768 px. Timings are wall seconds on a machine that others used at the same time.
@@ -32,8 +33,9 @@ def report(rows: list[Row], machine: str) -> str:
     parts = [
         _INTRODUCTION.format(
             dates=" to ".join(sorted({dates[0], dates[-1]})) if dates else "never",
-            commits=", ".join(commits) or "none",
-            plural="s" if len(commits) > 1 else "",
+            commits=f"commit {commits[0]}"
+            if len(commits) == 1
+            else f"one of the commits {', '.join(commits)} each shot",
             machine=machine,
         ),
         _main_table(done),
@@ -91,10 +93,22 @@ def _main_table(rows: list[Row]) -> str:
 
 
 def _goal(rows: list[Row]) -> str:
-    met = [row["shot"] for row in rows if meets_goal(row, "reconstruction")]
-    missed = [row["shot"] for row in rows if not meets_goal(row, "reconstruction")]
-    text = f"With the embedded backends {len(met)} of {len(rows)} shots meet the goal of scene motion"
-    return text + (f"; missed: {', '.join(missed)}." if missed else ".") + "\n"
+    missed = [row for row in rows if not meets_goal(row, "reconstruction")]
+    text = f"With the embedded backends {len(rows) - len(missed)} of {len(rows)} shots meet the goal of scene motion.\n"
+    for row in missed:
+        cause = (
+            "the camera stage found no cameras it believes, says so (status unsolved), and the map is valid nowhere"
+            if row["camera_status"] == "unsolved"
+            else f"the camera was taken for {row['camera_status']}"
+        )
+        text += f"- {row['shot']} misses it: {cause}.\n"
+    low = [row for row in rows if row.get("pck", 1.0) < GOOD_PCK]
+    for row in low:
+        text += (
+            f"- {row['shot']}: PCK {row['pck']:.2f} with {100 * row['joints_in_view']:.0f} % of the joints in the "
+            f"picture; someone was found in {100 * row['found']:.0f} % of the frames.\n"
+        )
+    return text
 
 
 def _alignment_table(rows: list[Row]) -> str:
