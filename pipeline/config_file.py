@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.config import FrozenConfig
+from schemas.strict_yaml import YamlError, read_yaml
 
-MAX_BYTES = 1_000_000
 Config = TypeVar("Config", bound=FrozenConfig)
 
 
@@ -18,33 +18,12 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message lists every wrong key with cause and remedy."""
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without aliases (they can blow up in memory) and repeated keys (one would be lost)."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not supported", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen:
-                message = f"key {key_node.value!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """A YAML mapping. Raises ConfigError naming `name` and the line."""
-    if len(text.encode()) > MAX_BYTES:
-        raise ConfigError(f"{name} is larger than {MAX_BYTES} bytes: that is no configuration")
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML: {error}") from error
+        data = read_yaml(text)
+    except YamlError as error:
+        raise ConfigError(f"{name} is {error}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -77,9 +56,9 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
         if not separator or not name:
             raise ConfigError(f"--set {assignment!r}: write it as section.key=value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {assignment!r}: the value is not valid YAML: {error}") from error
+            value = read_yaml(text)
+        except YamlError as error:
+            raise ConfigError(f"--set {assignment!r}: the value is {error}") from error
         place = data
         *sections, key = name.split(".")
         for section in sections:

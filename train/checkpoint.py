@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict_saver import AsyncSaveResponse, asy
 from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 
 from schemas.config import FrozenConfig
+from train.checkpoint_files import SafeLoadPlanner, SafeReader, UnsafeCheckpointError, read_table
 from train.data.state import ReaderState
 from train.optim import ShardedAdamW, WeightAverage
 
@@ -128,12 +129,19 @@ class Checkpointer:
     def restore(self, path: Path) -> TrainerState:
         """Loads a checkpoint, whatever number of ranks wrote it."""
         saved = read_trainer_state(path)
+        _check_table(path)
         rank = dist.get_rank()
         tensors = self._tensors()
         if rank >= saved.world:
             # A rank that was not there when it was saved keeps its own generator; nothing of a sample depends on it.
             tensors.pop(_generator_key(rank))
-        load_sharded(tensors, checkpoint_id=path, process_group=self._group)
+        try:
+            load_sharded(tensors, storage_reader=SafeReader(path), planner=SafeLoadPlanner(), process_group=self._group)
+        except CheckpointException as error:
+            raise CheckpointError(
+                f"{path} cannot be loaded: {error}; it is damaged, or of another network: remove it to go on from the "
+                "one before, or restore the settings"
+            ) from error
         set_model_state_dict(self._model, tensors["model"])
         if (generator := tensors.get(_generator_key(rank))) is not None:
             torch.set_rng_state(generator)
@@ -167,9 +175,16 @@ def newest_checkpoint(run: Path) -> Path | None:
 def read_trainer_state(path: Path) -> TrainerState:
     """`trainer.json` of a checkpoint. Raises CheckpointError."""
     try:
-        return TrainerState.model_validate_json((path / TRAINER).read_text())
+        return TrainerState.model_validate_json((path / TRAINER).read_bytes())
     except (OSError, ValidationError) as error:
         raise CheckpointError(f"{path} is no checkpoint of this trainer: {error}") from error
+
+
+def _check_table(path: Path) -> None:
+    try:
+        read_table(path)
+    except UnsafeCheckpointError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def full_state(model: nn.Module) -> dict[str, Tensor]:
@@ -180,9 +195,10 @@ def full_state(model: nn.Module) -> dict[str, Tensor]:
 
 def read_unsharded(path: Path, model: nn.Module) -> None:
     """Loads the weights of a checkpoint into an unsharded network, in one process."""
+    _check_table(path)
     state = {"model": model.state_dict()}
     try:
-        load_sharded(state, checkpoint_id=path, no_dist=True)
+        load_sharded(state, storage_reader=SafeReader(path), planner=SafeLoadPlanner(), no_dist=True)
     except (RuntimeError, CheckpointException) as error:
         raise CheckpointError(f"{path} does not fit the configured network: {error}") from error
     model.load_state_dict(state["model"])

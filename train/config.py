@@ -4,10 +4,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.config import FrozenConfig
+from schemas.strict_yaml import YamlError, read_yaml
 from train.data.config import ReaderConfig
 from train.model.config import DropoutConfig, EncodingConfig, ModelConfig
 from train.noise import NoiseConfig
@@ -115,7 +115,10 @@ def load_config(name: str, settings: list[str] | None = None) -> TrainConfig:
             section = section.setdefault(parent, {})
             if not isinstance(section, dict):
                 raise ConfigError(f"{key!r}: {parent!r} is a value, not a section")
-        section[leaf] = yaml.safe_load(text)
+        try:
+            section[leaf] = read_yaml(text)
+        except YamlError as error:
+            raise ConfigError(f"{setting!r}: the value is {error}") from error
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -130,15 +133,18 @@ def packaged_configs() -> tuple[str, ...]:
 def _read(name: str) -> dict[str, Any]:
     path = Path(name)
     if path.is_file():
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{name} cannot be read: {error}") from error
     elif name in packaged_configs():
         text = resources.files("train.configs").joinpath(name).read_text()
     else:
         raise ConfigError(f"{name} is no file and no packaged configuration; those are {', '.join(packaged_configs())}")
     try:
-        values = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name} is not YAML: {error}") from error
+        values = read_yaml(text) or {}
+    except YamlError as error:
+        raise ConfigError(f"{name} is {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{name} holds no settings; it should be a mapping such as 'stage: 1'")
     return values

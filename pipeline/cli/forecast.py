@@ -1,7 +1,6 @@
 """`plan --clips N --gpus M`: what a dataset of N clips would take."""
 
 import typer
-from rich.table import Table
 
 from pipeline.cli.common import console
 from pipeline.dataset import Dataset
@@ -48,24 +47,12 @@ def print_forecast(
         total = {"hours": found.hours, "core_hours": found.core_hours, "gpu_hours": found.gpu_hours}
         console.print_json(data={"stages": stages, **total, "bytes": found.bytes, "cpus": cores, "gpus": gpus})
         return
-    table = Table(box=None, pad_edge=False)
-    for name in (
-        "stage",
-        "items",
-        "seconds an item",
-        "workers",
-        "hours",
-        "core hours",
-        "GPU hours",
-        "bytes",
-        "figures",
-    ):
-        table.add_column(name, justify="left" if name in ("stage", "figures") else "right", no_wrap=True)
+    heading = ("items", "s/item", "workers", "hours", "core h", "GPU h", "bytes")
+    console.print(f"{'stage':<13}" + "".join(f"{name:>10}" for name in heading) + "  figures")
     for s in found.stages:
         hours = (f"{value:,.1f}" for value in (s.hours, s.core_hours, s.gpu_hours))
-        row = (s.stage, f"{s.items:,}", f"{s.rate.seconds:.2f}", str(s.workers), *hours, human_bytes(s.bytes))
-        table.add_row(*row, s.rate.basis)
-    console.print(table)
+        row = (f"{s.items:,}", f"{s.rate.seconds:.2f}", str(s.workers), *hours, human_bytes(s.bytes))
+        console.print(f"{s.stage:<13}" + "".join(f"{text:>10}" for text in row) + f"  {s.rate.basis}")
     console.print(
         f"in all at least {found.hours:,.1f} hours on {cores} cores and {gpus} GPUs: "
         f"{found.core_hours:,.1f} core hours, {found.gpu_hours:,.1f} GPU hours, {human_bytes(found.bytes)}"

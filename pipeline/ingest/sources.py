@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 
 from pipeline.ingest.manifest import MANIFEST_SUFFIXES, Entry, SourceError, local_path, read_manifest
 from schemas.clip import Kind
@@ -22,6 +23,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What a folder is searched for. A file named by itself or by a manifest may have any name."""
 _HASHERS = 8
+MAX_TRACK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _read(entry: Entry, config: IngestConfig, known: Mapping[str, KnownFile]) ->
         else:
             with entry.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-        track_digest = file_sha256(track) if track else None
+        track_digest = _track_digest(track) if track else None
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename and error.filename != path:
@@ -194,6 +196,16 @@ def _source(
         extra=entry.extra,
         error=error,
     )
+
+
+def _track_digest(track: Path) -> str:
+    # Manifests name tracks freely: a device or a pipe would be read for ever.
+    stat = track.stat()
+    if not S_ISREG(stat.st_mode):
+        raise OSError(0, "is no plain file", str(track))
+    if stat.st_size > MAX_TRACK_BYTES:
+        raise OSError(0, f"{stat.st_size} bytes are more than a motion file has", str(track))
+    return file_sha256(track)
 
 
 def _track_beside(path: Path) -> Path | None:

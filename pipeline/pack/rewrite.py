@@ -57,6 +57,10 @@ def _copy(storage: Storage, path: str, kept: Collection[str], target: Path) -> l
         tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as new,
     ):
         for member in old:
+            if not member.isreg() or member.issparse():
+                raise tarfile.ReadError(
+                    f"{path}: member {member.name!r} is no plain file: `mikudance verify` says more"
+                )
             sample, _, name = member.name.partition(".")
             data = old.extractfile(member)
             if sample not in kept or data is None:

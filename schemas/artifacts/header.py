@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,7 +66,21 @@ def npy_bytes(array: np.ndarray) -> bytes:
 
 
 def npy_array(data: bytes) -> np.ndarray:
-    """The array of `.npy` bytes; object arrays are refused."""
+    """The array of `.npy` bytes. Raises ValueError for other bytes, object arrays, and a header that promises more data
+    than there is (numpy would reserve the memory first).
+    """
+    buffer = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(buffer)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"version {version} is not read")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(buffer)
+    # A header nested too deep ends the parser with one of the last two.
+    except (ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not a .npy array: {error}") from error
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
+        raise ValueError(f"{len(data) - buffer.tell()} bytes of data are not {dtype} {shape}")
     return np.load(io.BytesIO(data), allow_pickle=False)
 
 

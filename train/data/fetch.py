@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Protocol, TypeVar
 
 from schemas.release import ShardEntry
@@ -63,9 +64,11 @@ class LocalStore:
     def read_file(self, path: str, max_bytes: int) -> bytes:
         file = self._path / path
         try:
-            size = file.stat().st_size
-            if size > max_bytes:
-                raise _too_large(self.root, path, size, max_bytes)
+            status = file.stat()
+            if not S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
+                raise DatasetError(f"{self.root}/{path}: is no plain file")
+            if status.st_size > max_bytes:
+                raise _too_large(self.root, path, status.st_size, max_bytes)
             return file.read_bytes()
         except FileNotFoundError as error:
             raise _absent(self.root, path) from error
@@ -79,10 +82,10 @@ class LocalStore:
             self._files.move_to_end(shard.path)
             return self._files[shard.path]
         try:
-            file = os.open(self._path / shard.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(self._path / shard.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError as error:
             raise _absent(self.root, shard.path) from error
-        size = os.fstat(file).st_size
+        size = os.fstat(file).st_size  # of a pipe 0: opened without waiting, it is refused here
         if size != shard.bytes:
             os.close(file)
             raise ShardError(

@@ -88,7 +88,7 @@ def read_manifest(folder: Path) -> SavedModel:
     if not path.is_file():
         raise SavedModelError(f"{path} does not exist; give a folder that training wrote (export/step-…)")
     try:
-        return SavedModel.model_validate_json(path.read_text())
+        return SavedModel.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise SavedModelError(f"{path} is not a description of a trained network: {error}") from error
 

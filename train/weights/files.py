@@ -1,11 +1,9 @@
 """Weight files, read without ever running code from them."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -66,7 +64,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content: object = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    # A damaged file can raise nearly anything inside the readers, which build tensors and nothing else.
+    except Exception as error:
         raise WeightsError(f"{path} cannot be read as weights ({error}); is the download complete?") from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
