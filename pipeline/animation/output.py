@@ -18,7 +18,7 @@ _TO_BT709 = ["-vf", "scale=out_color_matrix=bt709"]
 _CODECS = {
     ".mp4": ("libx264", "yuv420p", [*_TO_BT709, "-crf", "16", "-preset", "medium", *_COLOURS]),
     ".webm": ("libvpx-vp9", "yuv420p", [*_TO_BT709, "-crf", "24", "-b:v", "0", "-row-mt", "1", *_COLOURS]),
-    ".gif": ("gif", "rgb8", ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse"]),
+    ".gif": ("gif", "pal8", ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse"]),
 }
 _SOUND = {".mp4": "aac", ".webm": "libopus"}
 FORMATS = (*_CODECS, "a folder for png frames")

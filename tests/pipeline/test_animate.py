@@ -1,0 +1,153 @@
+"""A tiny random network of the true architecture behind the whole command."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven, notes
+from pipeline.animation.dataset import animate_split, clip_inputs
+from pipeline.animation.reference import ReferencePicture
+from pipeline.dataset import Dataset, DatasetError
+from pipeline.demo.videos import render_demo
+from pipeline.pack.read import read_sample
+from tests.pipeline.animation.driven import SIZE, clip, driving
+from tests.pipeline.made import Video, make, write_video
+from tests.pipeline.small import small_config
+from tests.train.tiny import tiny_encoders, tiny_model
+from train.evaluation.config import EvaluationConfig
+from train.evaluation.evaluate import evaluate
+from train.evaluation.media import Sequence
+from train.model.saving import SavedModel, SavedModelError, save_model
+
+FAST = AnimateConfig(steps=1, guidance=1.0, size=SIZE, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model = tiny_model(2)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
+    save_model(folder, saved=SavedModel(stage=2, model=model.config, frames=4), model=model, encoders=tiny_encoders())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("made")
+    files = [write_video(root / "videos", name, Video(n)) for n, name in enumerate("ab")]
+    make(root / "dataset", files, splits=("test", "train"))
+    return str(root / "dataset")
+
+
+def picture() -> ReferencePicture:
+    image = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    return ReferencePicture(image, clip(0, 1).body[0], np.random.default_rng(1).random((16, 16), np.float32))
+
+
+def drawn(checkpoint: Path, **changes: object) -> np.ndarray:
+    config = FAST.model_copy(update=changes)
+    frames = driven(driving(clip(0, 5)), picture(), config, 1)
+    return np.stack(list(Animator(checkpoint, config).draw(picture(), frames)))
+
+
+def test_guidance_reaches_the_result_and_the_seed_fixes_it(checkpoint: Path) -> None:
+    made = drawn(checkpoint)
+    assert made.shape == (5, *SIZE, 3)
+    assert np.array_equal(made, drawn(checkpoint))
+    for change in ({"seed": 1}, {"scene_motion": False}, {"camera_only": True}, {"depth_scale": 8.0}):
+        assert not np.array_equal(made, drawn(checkpoint, **change)), change
+
+
+def test_side_by_side_ends_with_the_result(checkpoint: Path) -> None:
+    """Reference, drawing, scene motion and result; no driving frames were kept here."""
+    rows = drawn(checkpoint, side_by_side=True)
+    width = SIZE[0]
+    assert rows.shape == (5, SIZE[1], 4 * width + 3 * 4, 3)
+    assert np.array_equal(rows[2, :, :width], picture().image)
+    assert np.array_equal(rows[:, :, -width:], drawn(checkpoint))
+
+
+def test_a_dataset_clip_is_driven_as_its_sample_says(dataset: str) -> None:
+    """At the sample's own size: the stored scene motion and frames come out."""
+    opened = Dataset.open(dataset)
+    release = opened.newest_release()
+    assert release is not None
+    entry = next(shard for shard in release.shards if shard.split == "test")
+    inputs = clip_inputs(opened, entry, entry.samples[0], (96, 96), AnimateConfig())
+    sample = read_sample(opened, entry, entry.samples[0])
+    stored = sample["scene_motion.npy"][0].astype(np.float32)
+    for number in (1, 7, 20):
+        frame = inputs.frames.numbers[number]
+        np.testing.assert_allclose(inputs.frames.motion(number)[0], stored[frame], rtol=2e-3, atol=2e-3)
+    assert len(list(inputs.real())) == len(inputs.frames)
+
+
+def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
+    config = FAST.model_copy(update={"frames": 4})
+    made = animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
+    assert made.clips == 1
+    assert "--method" in made.next_step
+    methods = {name: tmp_path / name for name in ("ours", "repeat", "real")}
+    report = evaluate(tmp_path / "real", methods, EvaluationConfig())
+    scores = {method.name: method.scores["psnr"].value for method in report.methods}
+    assert report.frames == 4
+    assert scores["ours"] < scores["repeat"] < scores["real"] == 100
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    with pytest.raises(DatasetError, match="no clip in split 'val'; it has test, train"):
+        animate_split(dataset, "val", checkpoint, tmp_path, name="ours", config=config)
+    with pytest.raises(DatasetError, match="--name real is taken"):
+        animate_split(dataset, "test", checkpoint, tmp_path, name="real", config=config)
+
+
+def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        AnimateConfig(size=(130, 128))
+    with pytest.raises(ValueError, match="nothing that moves"):
+        AnimateConfig(camera_only=True, scene_motion=False)
+    with pytest.raises(AnimateError, match="at least 128"):
+        Animator(checkpoint, AnimateConfig(size=(64, 64)))
+    with pytest.raises(SavedModelError, match="does not exist"):
+        Animator(tmp_path, FAST)
+    first = tiny_model(1)
+    save_model(tmp_path / "one", saved=SavedModel(stage=1, model=first.config), model=first, encoders=None)
+    with pytest.raises(SavedModelError, match="stage 1, stage 2 is needed"):
+        Animator(tmp_path / "one", FAST)
+    flow = tiny_model(2, motion="flow")
+    save_model(tmp_path / "f", saved=SavedModel(stage=2, model=flow.config), model=flow, encoders=tiny_encoders())
+    with pytest.raises(AnimateError, match="trained with flow"):
+        Animator(tmp_path / "f", FAST)
+
+
+def test_notes_say_what_limits_the_result() -> None:
+    flat = ReferencePicture(picture().image, None, None)
+    parts = (clip(0, 5, person=False), clip(4, 5, camera="unsolved"), clip(8, 5, motion="unaligned"))
+    said = " / ".join(notes(driving(*parts), flat, FAST))
+    for words in ("no person was found in 1 of 3", "not known in 1 of 3", "guessed in 1 of 3", "taken for a plane"):
+        assert words in said
+    assert not list(notes(driving(clip(0, 5)), picture(), FAST))
+
+
+@pytest.mark.slow
+def test_a_rendered_video_end_to_end(checkpoint: Path, tmp_path: Path) -> None:
+    """Real stages, a real person finder: the character's pose is drawn where the renderer put it, sound aside."""
+    videos = render_demo(tmp_path / "videos", size=256, frames=32)
+    video = next(v for v in videos if v.name == "character_dolly")
+    art = next(iter(Sequence("v", video.path).frames()))
+    Image.fromarray(art).save(tmp_path / "art.png")
+    config = FAST.model_copy(update={"frames": 20, "side_by_side": True})
+    made = animate(
+        tmp_path / "art.png", video.path, checkpoint, tmp_path / "out.mp4", config=config, stages=small_config()
+    )
+    shown = np.stack(list(Sequence("out", made.path).frames()))
+    assert shown.shape == (20, 128, 5 * 128 + 4 * 4, 3)
+    guidance = shown[:, :, 2 * 132 : 2 * 132 + 128]
+    assert (guidance.max((1, 2, 3)) > 100).all()
+    empty = next(v for v in videos if v.name == "camera_dolly")
+    with pytest.raises(AnimateError, match="no person was found in the driving video"):
+        animate(tmp_path / "art.png", empty.path, checkpoint, tmp_path / "none.mp4", config=FAST)
