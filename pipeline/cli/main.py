@@ -7,6 +7,7 @@ from pipeline.cli import audit as audit_commands
 from pipeline.cli import build as build_commands
 from pipeline.cli import config as config_commands
 from pipeline.cli import demo as demo_command
+from pipeline.cli import demo_animate as demo_animate_command
 from pipeline.cli import evaluate as evaluate_command
 from pipeline.cli import inspect as inspect_commands
 from pipeline.cli import weights as weights_commands
@@ -34,6 +35,7 @@ app.command()(audit_commands.sql)
 app.command()(audit_commands.explain)
 app.command()(audit_commands.remove)
 app.command()(demo_command.demo)
+app.command()(demo_animate_command.demo_animate)
 app.command()(animate_command.animate)
 app.command()(evaluate_command.evaluate)
 app.add_typer(config_commands.app, name="config")

@@ -18,6 +18,7 @@ def refusals() -> Iterator[None]:
         from pipeline.animation.output import OutputError
         from pipeline.animation.reference import PictureError
         from stages.base import StageError
+        from stages.video.ffmpeg import VideoError
         from train.evaluation.media import MediaError
         from train.evaluation.networks import NetworkError
         from train.model.saving import SavedModelError
@@ -29,7 +30,7 @@ def refusals() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         _absent(error)
-    except (*ours, SavedModelError, StageError) as error:
+    except (*ours, SavedModelError, StageError, VideoError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(Exit.ERROR) from error
 
