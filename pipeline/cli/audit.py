@@ -88,7 +88,14 @@ def audit(
     measured, broken = measure_clips(snapshot, names, workers=workers, tick=_tick)
     snapshot = replace(snapshot, measured=measured)
     results = run_checks(snapshot, judged, files=deep, unreadable=broken)
-    view = make_trainer_view(opened.root, snapshot.release) if snapshot.release else None
+    view = None
+    if snapshot.release:
+        try:
+            view = make_trainer_view(opened.root, snapshot.release)
+        except ImportError as error:
+            errors.print(
+                f"pages come without the trainer's view ({error}): pip install 'mikudance[train]'", markup=False
+            )
     site = build_site(snapshot, results, judged, output, options, view)
     found = report(opened, results, judged)
     (output / "report.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

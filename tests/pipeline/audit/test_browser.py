@@ -11,13 +11,15 @@ from pipeline.cli.main import app
 from tests.pipeline.made import Video, make, write_video
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra dev)")
+support = pytest.importorskip("selenium.webdriver.support.ui", reason="selenium is not installed (extra dev)")
 BINARY = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars",
 )  # fmt: skip
 pytestmark = pytest.mark.skipif(
     BINARY is None or DRIVER is None,
@@ -70,13 +72,13 @@ def test_search_filter_sort_and_keys_of_the_index(site: Path, browser: "selenium
     assert [text.split()[0] for text in rows(browser)] == [wanted]
     press(browser, *(["\ue003"] * len(wanted)), "\ue00c")  # backspace; Escape leaves the field
     assert len(rows(browser)) == 5
-    selenium.support.ui.Select(browser.find_element("id", "split")).select_by_visible_text("test")
+    support.Select(browser.find_element("id", "split")).select_by_visible_text("test")
     assert len(rows(browser)) == 2
-    selenium.support.ui.Select(browser.find_element("id", "split")).select_by_visible_text("all splits")
+    support.Select(browser.find_element("id", "split")).select_by_visible_text("all splits")
     browser.find_element("xpath", "//table[@id='table']//th[text()='clip']").click()
     browser.find_element("xpath", "//table[@id='table']//th[text()='clip']").click()
     assert [text.split()[0] for text in rows(browser)] == sorted((t.split()[0] for t in everything), reverse=True)
-    browser.find_element("tag name", "h2").click()
+    browser.find_element("id", "place").click()
     press(browser, "j", "j", "k")
     picked = [
         number

@@ -226,6 +226,25 @@ def test_sql_reads_the_catalog_and_nothing_else(home: Path, tmp_path: Path, text
     assert list(tmp_path.iterdir()) == []
 
 
+def recipes() -> list[str]:
+    text = (Path(__file__).parents[3] / "docs" / "audit.md").read_text()
+    return re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", recipes())
+def test_every_documented_recipe_runs(home: Path, text: str) -> None:
+    assert query(Dataset.open(str(home / "dataset")), text).num_columns >= 1
+
+
+def test_the_recipe_for_given_weights_finds_samples_through_other_stages(home: Path) -> None:
+    dataset = Dataset.open(str(home / "dataset"))
+    rows = dataset.catalog.rows("artifacts")
+    digest = next(row["weights_digest"] for row in rows if row["stage"] == "pose")
+    text = next(text for text in recipes() if "RECURSIVE" in text).replace("1ae390f288bb%", f"{digest[:12]}%")
+    found = query(dataset, text).column("clip_id").to_pylist()
+    assert sorted(found) == sorted(row["clip_id"] for row in dataset.catalog.rows("shards"))
+
+
 def test_readme_counts_what_the_release_holds(home: Path) -> None:
     text = (home / "site" / "README.md").read_text()
     assert "Release 1: 4 clips, 120 frames, 2 WebDataset shards" in text
