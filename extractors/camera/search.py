@@ -6,8 +6,9 @@ import numpy as np
 from scipy.interpolate import make_smoothing_spline
 
 from extractors.camera.choose import Evidence, disagreement, focal_deviation, weigh
-from extractors.camera.sfm import Mapper, Solution, Solver, SolverError
+from extractors.camera.sfm import Mapper, NoModelError, Solution, Solver, SolverError
 from extractors.camera.tracks import Tracks
+from extractors.protocols import ExtractionError
 
 FOCAL_OBSERVED = 0.05
 """Standard deviation of the log focal length up to which a reconstruction's focal length is taken for a measurement."""
@@ -54,17 +55,25 @@ class Search:
     zoom: np.ndarray | None
 
     def run(self, tracks: Tracks) -> Found | None:
-        """The best believable reconstruction of the tracks, or None."""
+        """The best believable reconstruction of the tracks, or None. Raises ExtractionError where the solver's process
+        died in every attempt: that says nothing about the clip.
+        """
         rivals = list[Rival]()
+        deaths = list[SolverError]()
         tried = 0
         for mapper, factor, undo_zoom in self._plan():
             tried += 1
             try:
                 rivals.append(self._hypothesis(tracks, mapper, factor, undo_zoom))
-            except SolverError:
+            except NoModelError:
+                continue
+            except SolverError as death:
+                deaths.append(death)
                 continue
             if rivals[-1].evidence.convincing or _agree(rivals):
                 break
+        if len(deaths) == tried:
+            raise ExtractionError(f"structure from motion could not run in any of {tried} attempts ({deaths[-1]})")
         rivals = sorted((r for r in rivals if r.evidence.believable), key=lambda rival: rival.evidence.loss)
         if not rivals:
             return None

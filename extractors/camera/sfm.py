@@ -16,7 +16,11 @@ Mapper = Literal["global", "incremental"]
 
 
 class SolverError(RuntimeError):
-    """This attempt gave no cameras (no model, out of time, or the solver's process died); others may."""
+    """This attempt gave no cameras (out of time, or the solver's process died); others may."""
+
+
+class NoModelError(SolverError):
+    """The solver ran, and found that the tracks make no scene."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Solver:
             with np.load(answer, allow_pickle=False) as stored:
                 result = dict(stored)
         if "problem" in result:
-            raise SolverError(f"{name}: {result['problem']}")
+            raise NoModelError(f"{name}: {result['problem']}")
         registered = float(result.pop("registered")) / wanted
         if not all(np.isfinite(result[key]).all() for key in ("world_to_cam", "focal")):
             raise SolverError(f"{name}: the solver gave cameras that are not finite")

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from extractors.camera.choose import weigh
+from extractors.camera.search import Search
 from extractors.camera.sfm import Mapper, Solver, SolverError
 from extractors.camera.tracks import Tracks
 from extractors.geometry.rigid import rotation_angle
 from extractors.geometry.trajectory import absolute_trajectory_error, path_length
+from extractors.protocols import ExtractionError
 from tests.extractors.camera.scenes import SIZE, dancer, observe, path, room, together
 
 LENGTH = 24
@@ -62,6 +64,18 @@ def test_dead_process_is_an_error_with_its_code() -> None:
     scene = observe(room(4000, 4), CAMERAS, np.full(LENGTH, 430.0))
     with pytest.raises(SolverError, match="ended with code -9"):
         solver(cpu_s=1).map(scene, np.arange(LENGTH), "incremental", 430.0, fix_focal=False)
+
+
+def test_search_without_a_living_solver_says_so() -> None:
+    scene = observe(room(100, 4), CAMERAS, np.full(LENGTH, 430.0))
+    search = Search(solver(hang_s=0.01), focal=430.0, known=True, key_step=3, zoom=None)
+    with pytest.raises(ExtractionError, match=r"could not run in any of 2 attempts .*no answer within"):
+        search.run(scene)
+
+
+def test_tracks_of_noise_are_no_scene() -> None:
+    noise = Tracks(np.random.default_rng(0).uniform(0, 300, (LENGTH, 60, 2)), SIZE)
+    assert Search(solver(), focal=430.0, known=True, key_step=3, zoom=None).run(noise) is None
 
 
 def test_hanging_process_is_ended() -> None:
