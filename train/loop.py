@@ -21,7 +21,7 @@ from train.checkpoint import (
 from train.config import TrainConfig
 from train.data.motion import finish
 from train.data.state import ReaderState
-from train.distributed import Ranks, StopSignal, process_group
+from train.distributed import Ranks, StopSignal, process_group, total
 from train.fsdp import compile_blocks, make_mesh, reshard, shard
 from train.metrics import MetricsWriter
 from train.model.conditions import ConditionEncoder
@@ -125,6 +125,11 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
         if export_due(config, step):
             with averaged(model, average):
                 export(config, model, encoders, ranks, step)
+    exported = total([float(export_folder(config, step).exists())], ranks.device)[0] > 0
+    if not interrupted and not exported:
+        # Also reached with no step left: `steps` set to those of a run that was stopped exports it.
+        with averaged(model, average):
+            export(config, model, encoders, ranks, step)
     checkpointer.wait()
     if metrics is not None:
         metrics.close()
@@ -188,14 +193,19 @@ class averaged:  # noqa: N801 - reads as a statement: `with averaged(model, aver
 
 
 def export_due(config: TrainConfig, step: int) -> bool:
-    """Whether the network is exported after this step."""
+    """Whether the network is exported in the middle of the run, after this step."""
     every = config.checkpoint.export_every
-    return step == config.steps or (every is not None and step % every == 0)
+    return every is not None and step % every == 0
+
+
+def export_folder(config: TrainConfig, step: int) -> Path:
+    """Where the network of a step is exported to."""
+    return config.output / "export" / f"step-{step:08d}"
 
 
 def export(config: TrainConfig, model: MikuDance, encoders: Encoders, ranks: Ranks, step: int) -> Path:
     """Writes `export/step-…/`, a folder that `train.model.saving` and `train.sampling` open. Collective."""
-    folder = config.output / "export" / f"step-{step:08d}"
+    folder = export_folder(config, step)
     state = full_state(model)
     if ranks.first:
         part = folder.with_suffix(".tmp")

@@ -1,11 +1,15 @@
 """Metrics of a run: one JSON object a line, and TensorBoard."""
 
 import json
+import logging
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger("train")
 
 
 class MetricsWriter:
@@ -23,10 +27,17 @@ class MetricsWriter:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept))
         part.rename(self._path)
         self._file = self._path.open("a", buffering=1)
+        self._spoke = -math.inf
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """One line of values for a step. Full precision, so that a resumed run can be compared bit by bit."""
+        """One line of values for a step; every ten seconds one on the console too.
+
+        Full precision, so that a resumed run can be compared bit by bit.
+        """
+        if time.monotonic() - self._spoke > 10:
+            self._spoke = time.monotonic()
+            log.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             if math.isfinite(value):

@@ -1,7 +1,10 @@
 """The trainer as it is started: ranks of their own, real shards, real checkpoints."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -175,6 +178,33 @@ def test_half_precision_and_checkpointing_stay_near(
     np.testing.assert_allclose(
         run_ranks(tiny_train(small_shards, tmp_path / "two", *settings), 2), whole_run[1][:3], rtol=0.02
     )
+
+
+def test_a_stopped_run_is_exported_by_its_own_step_count(small_shards: Path, tmp_path: Path) -> None:
+    train(tiny_train(small_shards, tmp_path, "steps=1", "micro_batch=4"))
+    shutil.rmtree(tmp_path / "export")
+    assert train(tiny_train(small_shards, tmp_path, "steps=1", "micro_batch=4")).step == 1
+    assert load_model(tmp_path / "export/step-00000001")[0].step == 1
+    assert len(losses(tiny_train(small_shards, tmp_path))) == 1
+
+
+@pytest.mark.slow
+def test_torchrun(small_shards: Path, tmp_path: Path) -> None:
+    """The command of the documentation, in processes of its own."""
+    arguments = [
+        "--dataset",
+        str(small_shards),
+        "--output",
+        str(tmp_path),
+        "--set",
+        "steps=2",
+        "--set",
+        "validation.samples=0",
+    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
+    subprocess.run([*command, "tiny.yaml", *arguments], check=True, timeout=600)
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 2
+    assert (tmp_path / "export/step-00000002/mikudance.json").is_file()
 
 
 @pytest.mark.slow

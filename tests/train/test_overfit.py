@@ -17,17 +17,20 @@ from train.metrics import read_metrics
 @pytest.mark.timeout(3600)
 def test_one_clip_by_heart(tmp_path: Path) -> None:
     """Loss at least ten times lower, and 20 DDIM steps give the clip back at 20 dB or more against what the autoencoder
-    makes of it (the mean of six of its eight target frames, each from its own noise).
+    makes of it (the mean of six target frames, each from its own noise).
+
+    With velocity and zero terminal SNR, as the published code trains: at the noisiest steps ε hardly depends on the
+    picture (an error of 0.01 in ε is one of 2 in x₀), and a small network takes far longer to learn what to draw.
     """
     write_dataset(tmp_path / "data", [ClipSpec(number=3, frames=8, size=(64, 64), styles=0, speed=0.06)])
-    rough, fine = (overfit(tmp_path, steps, lr) for steps, lr in ((600, 2e-3), (1000, 3e-4)))
+    rough, fine = (overfit(tmp_path, steps, lr) for steps, lr in ((500, 2e-3), (800, 3e-4)))
     vae, errors = train_autoencoder(read_pictures(rough, limit=64), steps=300)
     assert np.mean(errors[-20:]) < 0.1 * errors[0]
     vae.save_pretrained(tmp_path / "vae")
     train(rough)
     train(fine)
     lines = read_metrics(fine.output / "metrics.jsonl")
-    assert len(lines) == 1000
+    assert len(lines) == 800
     assert np.mean([line["loss"] for line in lines[-100:]]) * 10 < lines[0]["loss"]
     assert lines[-1]["validation_psnr_autoencoder"] >= 20
 
@@ -45,6 +48,7 @@ def overfit(folder: Path, steps: int, lr: float) -> TrainConfig:
             "reader.size=[64, 64]",
             "encoding.sample_target=false",
             "dropout={pose: 0, motion: 0, unconditional: 0}",
+            "noise={prediction: v_prediction, zero_snr: true}",
             f"optimizer.lr={lr}",
             "optimizer.ema_decay=0.99",
             "parallel.device=cpu",
