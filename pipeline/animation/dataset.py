@@ -103,8 +103,9 @@ def clip_inputs(
 ) -> ClipInputs:
     """A clip's signals out of its shard, the largest centred crop of the output's shape resized to `size` (W, H).
 
-    The reference is the clip's first one. Frames follow each other at the clip's own frame step (as the network was
-    trained), starting beside the reference, so that with a step above 1 the reference is none of them.
+    The reference is the clip's first one, which lies in its first tenth. Frames start after it, so that it is none of
+    them (repeating the reference would be perfect there), and follow each other at the clip's own frame step, as the
+    network was trained.
     """
     members = read_sample(dataset, entry, clip)
     meta = SampleJson.model_validate(members["json"])
@@ -114,7 +115,7 @@ def clip_inputs(
     one = _driving_clip(members, meta, crop, keep_frames=config.side_by_side)
     picture = ReferencePicture(_decoded(members, reference, crop), one.body[reference], one.inverse_depth[0])
     poses = meta.kind == "character" and not config.camera_only
-    first = (reference + 1) % step if len(meta.timestamps) > step else 0
+    first = reference + 1 if reference + 1 < len(one) else 0
     length = len(one) if config.frames is None else min(len(one), first + config.frames * step)
     # A dataset's reference has depth in the unit of its own cameras: nothing is to be mapped.
     depth = one.inverse_depth[0] * config.depth_scale

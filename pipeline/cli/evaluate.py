@@ -58,7 +58,7 @@ def evaluate(
         }
         config = validate(EvaluationConfig, settings, "the options")
         with console.status("scoring") as status:
-            report = score(real, _methods(method), config, status.update)
+            report = score(real, named_folders(method), config, status.update)
     text = table.markdown(report, COMPARISON if published else None)
     console.print(text, markup=False)
     if output is not None:
@@ -84,7 +84,8 @@ def read_networks(path: Path | None) -> dict[str, object]:
     return data
 
 
-def _methods(given: list[str]) -> dict[str, Path]:
+def named_folders(given: list[str]) -> dict[str, Path]:
+    """Folders by method of NAME=DIR arguments. Raises ConfigError."""
     methods: dict[str, Path] = {}
     for text in given:
         name, sign, folder = text.partition("=")

@@ -10,6 +10,7 @@ from pipeline.cli import demo as demo_command
 from pipeline.cli import demo_animate as demo_animate_command
 from pipeline.cli import evaluate as evaluate_command
 from pipeline.cli import inspect as inspect_commands
+from pipeline.cli import study as study_commands
 from pipeline.cli import weights as weights_commands
 from pipeline.cli.common import EXIT_CODES, Exit, errors
 
@@ -39,6 +40,7 @@ app.command()(demo_animate_command.demo_animate)
 app.command()(animate_command.animate)
 app.command()(evaluate_command.evaluate)
 app.add_typer(config_commands.app, name="config")
+app.add_typer(study_commands.app, name="study")
 app.add_typer(weights_commands.app, name="weights")
 
 

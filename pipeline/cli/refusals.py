@@ -17,6 +17,7 @@ def refusals() -> Iterator[None]:
         from pipeline.animate import AnimateError
         from pipeline.animation.output import OutputError
         from pipeline.animation.reference import PictureError
+        from pipeline.study.page import StudyError
         from stages.base import StageError
         from stages.video.ffmpeg import VideoError
         from train.evaluation.media import MediaError
@@ -30,7 +31,7 @@ def refusals() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         _absent(error)
-    except (*ours, SavedModelError, StageError, VideoError) as error:
+    except (*ours, SavedModelError, StageError, StudyError, VideoError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
         raise typer.Exit(Exit.ERROR) from error
 

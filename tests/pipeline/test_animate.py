@@ -83,7 +83,9 @@ def test_a_dataset_clip_is_driven_as_its_sample_says(dataset: str) -> None:
     for number in (1, 7, 20):
         frame = inputs.frames.numbers[number]
         np.testing.assert_allclose(inputs.frames.motion(number)[0], stored[frame], rtol=2e-3, atol=2e-3)
+    reference = inputs.picture.image
     assert len(list(inputs.real())) == len(inputs.frames)
+    assert not any(np.array_equal(frame, reference) for frame in inputs.real())
 
 
 def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path: Path) -> None:

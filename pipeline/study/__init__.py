@@ -1,0 +1,1 @@
+"""The paper's user study, repeatable: a blind ranking page, and what its answers say."""
