@@ -5,16 +5,20 @@ keys count once. Clocks and host names live here, never in artifacts.
 """
 
 import os
+import random
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
 from pipeline.storage import Storage
 from schemas.catalog import TABLES
 
+CONFLICT_TRIES = 20
 COMPACT_ABOVE_FILES = 64
 """Small files a table may have before a finished run merges them, so that reading stays fast."""
 
@@ -32,9 +36,18 @@ class Catalog:
 
     def append(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
         """Appends rows in one commit. Raises pyarrow errors for a row that does not fit the schema."""
-        if rows:
-            data = pa.Table.from_pylist(list(rows), schema=TABLES[table])
-            write_deltalake(self.uri(table), data, mode="append", storage_options=self._options or None)
+        if not rows:
+            return
+        data = pa.Table.from_pylist(list(rows), schema=TABLES[table])
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                write_deltalake(self.uri(table), data, mode="append", storage_options=self._options or None)
+                return
+            except CommitFailedError:
+                # Appends do not conflict with each other, but two writers that both create the table do.
+                if attempt == CONFLICT_TRIES - 1:
+                    raise
+                time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))  # noqa: S311 (spreads writers, no secret)
 
     def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """A table's rows in the order they were committed, only `columns` if given."""
