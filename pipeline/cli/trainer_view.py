@@ -59,12 +59,12 @@ def make_trainer_view(root: str, release: Release) -> TrainerView:
 
 def _caption(title: str, step: int, frames: int, sample: object) -> str:
     window = f"{frames} frames, step {step}" if frames > 1 else "one frame"
-    rows = "reference and its pose; target frames; their body, face and hand pictures; scene motion"
-    return f"{title}: {window}. Rows: {rows}"
+    order = "reference and its pose; target frames; their body, face and hand pictures; scene motion"
+    return f"{title}: {window}. In order: {order}"
 
 
 def _rows(sample: object) -> np.ndarray:
-    """Rows of small pictures: reference, targets, pose pictures, scene motion."""
+    """Rows of small pictures: reference, targets, pose pictures, scene motion; of a single frame all in one row."""
     batch: dict[str, np.ndarray] = {
         name: np.asarray(value[0]) for name, value in vars(sample).items() if value is not None
     }
@@ -80,6 +80,8 @@ def _rows(sample: object) -> np.ndarray:
         *([_small(batch[name][i]) for i in chosen] for name in ("target", "pose_body", "pose_face", "pose_hand")),
         maps,
     ]
+    if count == 1:
+        rows = [[picture for row in rows for picture in row]]
     width = max(len(row) for row in rows) * _SIDE
     return np.concatenate([_padded(np.concatenate(row, axis=1), width) for row in rows])
 
