@@ -4,6 +4,7 @@ import io
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,8 @@ def npy_array(data: bytes) -> np.ndarray:
             raise ValueError(f"version {version} is not read")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(buffer)
-    # A header nested too deep ends the parser with one of the last two.
-    except (ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
+    # numpy reads the header as Python literals, and a hostile one ends that with any of these.
+    except (ValueError, TypeError, KeyError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         raise ValueError(f"not a .npy array: {error}") from error
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
         raise ValueError(f"{len(data) - buffer.tell()} bytes of data are not {dtype} {shape}")
