@@ -80,7 +80,9 @@ def npy_array(data: bytes) -> np.ndarray:
     # numpy reads the header as Python literals, and a hostile one ends that with any of these.
     except (ValueError, TypeError, KeyError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         raise ValueError(f"not a .npy array: {error}") from error
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
+    if dtype.hasobject:
+        raise ValueError("Object arrays would need pickle: refused")
+    if math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
         raise ValueError(f"{len(data) - buffer.tell()} bytes of data are not {dtype} {shape}")
     return np.load(io.BytesIO(data), allow_pickle=False)
 

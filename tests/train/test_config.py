@@ -42,7 +42,7 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         ("stage: 2", [], "make them equal"),
         ("lerning_rate: 1", [], "lerning_rate"),
         ("- a", [], "holds no settings"),
-        ("a: [", [], "is not YAML"),
+        ("a: [", [], "is not valid YAML"),
         ("steps: 5", ["steps"], "key.subkey=value"),
         ("steps: 5", ["steps.x=1"], "is a value, not a section"),
         ("noise: {zero_snr: true}", [], "v_prediction"),
