@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.config import PackConfig
@@ -26,16 +26,17 @@ class PackPlan:
 def plan_shards(
     samples: Iterable[SampleWork],
     sizes: Mapping[str, int],
-    unfinished: Collection[str],
+    open_question: Callable[[str], bool],
     parent: Release | None,
     config: PackConfig,
 ) -> PackPlan:
     """Shards for exactly these samples.
 
-    sizes: bytes of each clip's artifacts. unfinished: clips whose artifacts are still to be made. A shard of the parent
-    stays if all its samples are wanted unchanged, or while one of them is unfinished (nothing that was published is
-    lost because a recomputation is half done). The others are grouped, in order of clip id and apart by split and kind,
-    into new shards, so that the grouping depends on the parent and the set of samples alone.
+    sizes: bytes of each clip's artifacts. open_question: whether nothing can be said of a published clip yet. A shard
+    of the parent stays if all its samples are wanted unchanged, or while one of them is an open question (nothing that
+    was published is lost because a recomputation is half done, or because another writer is at work). The others are
+    grouped, in order of clip id and apart by split and kind, into new shards, so that the grouping depends on the
+    parent and the set of samples alone.
     """
     wanted = {sample.clip.clip_id: sample for sample in samples}
     digests = {name: sample_digest(sample) for name, sample in wanted.items()}
@@ -46,7 +47,7 @@ def plan_shards(
             group = match["group"]
             numbers[group] = max(numbers[group], int(match["number"]) + 1)
         unchanged = [digests.get(name) for name in entry.samples] == list(entry.digests)
-        if unchanged or any(name in unfinished for name in entry.samples):
+        if unchanged or any(open_question(name) for name in entry.samples):
             kept.append(entry)
     covered = {name for entry in kept for name in entry.samples}
 

@@ -13,6 +13,7 @@ from pipeline.pack.shard import entry_of
 from pipeline.planner import clip_keys, ingest_item
 from pipeline.state import State, clips_of_sources
 from pipeline.work import SampleWork, WorkItem, artifact_path
+from schemas.ids import SOURCE_ID_LENGTH
 from schemas.release import Release, ShardEntry
 
 CONFLICT_TRIES = 20
@@ -20,12 +21,22 @@ CONFLICT_TRIES = 20
 
 @dataclass(frozen=True)
 class Selection:
-    """What may go into a release: samples that pass, refused clips with their reasons, and clips still unfinished."""
+    """What may go into a release.
+
+    samples: those that pass. refused: clips with the reasons why not. unfinished: clips whose artifacts are still to be
+    made. settled: sources that are cut into clips (or cannot be); of any other source in a published shard, one that is
+    to be cut anew or that another writer has just added, nothing can be said yet.
+    """
 
     samples: tuple[SampleWork, ...]
     sizes: Mapping[str, int]
     refused: Mapping[str, tuple[str, ...]]
     unfinished: frozenset[str]
+    settled: frozenset[str]
+
+    def open_question(self, clip_id: str) -> bool:
+        """Whether a published clip may not be dropped yet."""
+        return clip_id in self.unfinished or clip_id[:SOURCE_ID_LENGTH] not in self.settled
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Se
             continue
         samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
         sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
-    return Selection(tuple(samples), sizes, refused, frozenset(unfinished))
+    settled = frozenset(name for name, key in ingest.items() if key in state.artifacts or key in state.failed)
+    return Selection(tuple(samples), sizes, refused, frozenset(unfinished), settled)
 
 
 def publish(
@@ -88,7 +100,7 @@ def publish(
         parent = dataset.newest_release()
         if parent is None and not chosen.samples:
             return None
-        plan = plan_shards(chosen.samples, chosen.sizes, chosen.unfinished, parent, dataset.config.pack)
+        plan = plan_shards(chosen.samples, chosen.sizes, chosen.open_question, parent, dataset.config.pack)
         if parent is not None and not plan.items and plan.kept == parent.shards:
             return PackedRelease(parent, (), chosen.refused)
         execute_items([item for item in plan.items if item.key not in state.artifacts])

@@ -13,7 +13,9 @@ import webdataset
 from pipeline.contact_sheet import contact_sheet
 from pipeline.dataset import Dataset
 from pipeline.demo import render_demo
-from pipeline.graph import CLIP_STAGES
+from pipeline.graph import CLIP_STAGES, build_graph
+from pipeline.pack.release import publish
+from pipeline.state import read_state
 from pipeline.status import read_status
 from pipeline.verify import repair, verify
 from schemas.sample import check_sample
@@ -103,6 +105,29 @@ def test_a_parameter_renews_its_stage_and_dependants_only(moved: Path) -> None:
     assert summary.reused == {**dict.fromkeys(CLIP_STAGES, clips), "ingest": 3, "scene_motion": 0}
     back = build(moved / "dataset", [], config=dataset.config)  # the old artifacts are still there
     assert set(back.made) <= {"pack"}
+
+
+def test_add_keeps_what_is_to_be_made_again_and_what_another_writer_added(moved: Path) -> None:
+    root = moved / "dataset"
+    old = Dataset.open(str(root)).newest_release()
+    assert old is not None
+    config = Dataset.open(str(root)).config
+    ingest = config.ingest.model_copy(
+        update={"min_frames": config.ingest.min_frames + 1}
+    )  # every source is to be cut anew
+    dataset = Dataset.create_or_open(str(root), config.model_copy(update={"ingest": ingest}))
+    added = build(root, [moved / "videos" / "camera_truck.mp4"], kind="camera", command="add", config=dataset.config)
+    new = Dataset.open(str(root)).newest_release()
+    assert new is not None
+    assert added.made["decode"] > 0
+    assert new.shards[: len(old.shards)] == old.shards
+
+    dataset = Dataset.open(str(root))
+    stale = read_state(dataset)  # a writer that read the catalog before the other one's source was registered
+    stale.sources = {name: source for name, source in stale.sources.items() if "truck" not in source.path}
+    again = publish(dataset, stale, build_graph(dataset.config), lambda items: None, "another-run")
+    assert again is not None
+    assert again.release == new
 
 
 def test_add_appends_and_leaves_every_shard_as_it_was(moved: Path) -> None:

@@ -25,7 +25,7 @@ def sample(number: int, *, split: str = "train", version: int = 0) -> SampleWork
 
 def plan(samples: list[SampleWork], parent: Release | None, unfinished: tuple[str, ...] = ()) -> PackPlan:
     sizes = {s.clip.clip_id: 30 for s in samples}
-    return plan_shards(samples, sizes, unfinished, parent, CONFIG)
+    return plan_shards(samples, sizes, lambda name: name in unfinished, parent, CONFIG)
 
 
 def publish(plan: PackPlan, parent: Release | None) -> Release:
