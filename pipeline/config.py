@@ -3,13 +3,13 @@
 from typing import Literal
 
 from pydantic import Field
-from stages.camera import CameraConfig
-from stages.depth import DepthConfig
-from stages.pose import PoseConfig
 
 from schemas.config import FrozenConfig, Resources
+from stages.camera import CameraConfig
 from stages.decode import DecodeConfig
+from stages.depth import DepthConfig
 from stages.ingest import IngestConfig
+from stages.pose import PoseConfig
 from stages.scene_motion import SceneMotionConfig
 from stages.stylize import StylizeConfig
 

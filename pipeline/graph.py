@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from stages.camera import CameraStage
-from stages.depth import DepthStage
-from stages.pose import PoseStage
-
 from pipeline.config import DatasetConfig
 from pipeline.work import digest, key_params
 from schemas.clip import Clip
 from schemas.config import BackendConfig, FrozenConfig, Resources
+from stages.camera import CameraStage
 from stages.decode import DecodeStage
+from stages.depth import DepthStage
 from stages.ingest import IngestStage
+from stages.pose import PoseStage
 from stages.scene_motion import SceneMotionStage
 from stages.stylize import StylizeStage
 

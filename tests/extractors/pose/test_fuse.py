@@ -49,9 +49,7 @@ def test_a_frame_of_outliers_is_stepped_over():
     for t in range(9):
         right, wrong = (2, 3) if t == 4 else (5, 0)
         frames.append([reading(noisy(BODY)) for _ in range(right)] + [reading(noisy(swapped)) for _ in range(wrong)])
-    assert (
-        np.linalg.norm(consensus(frames[4]).points[15] - swapped[15]) < 5
-    )  # alone, it votes wrong
+    assert np.linalg.norm(consensus(frames[4]).points[15] - swapped[15]) < 5  # alone, it votes wrong
     assert np.linalg.norm(path(frames)[4].points[15] - BODY[15]) < 5
 
 
