@@ -74,6 +74,8 @@ def compile_blocks(model: MikuDance) -> None:
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 
+    # Blocks share their code but not their widths and resolutions, of which there are more than the default limit of 8.
+    torch._dynamo.config.recompile_limit = 64
     for module in model.modules():
         if isinstance(module, ResnetBlock2D | AnimateDiffTransformer3D):
             module.compile()

@@ -189,6 +189,16 @@ def test_a_stopped_run_is_exported_by_its_own_step_count(small_shards: Path, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_blocks_give_the_same_losses(
+    whole_run: tuple[TrainConfig, list[float]], small_shards: Path, tmp_path: Path
+) -> None:
+    config = tiny_train(small_shards, tmp_path, "steps=2", "micro_batch=4", "parallel.compile=true")
+    train(config)
+    np.testing.assert_allclose(losses(config), whole_run[1][:2], rtol=1e-5)
+
+
+@pytest.mark.slow
 def test_torchrun(small_shards: Path, tmp_path: Path) -> None:
     """The command of the documentation, in processes of its own."""
     arguments = [
