@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import polars
 import pytest
 
 from pipeline.catalog import Catalog
@@ -29,10 +30,10 @@ def test_documented_queries_run(example: str, tmp_path: Path, monkeypatch: pytes
     Catalog(Storage(str(tmp_path / "data" / "mmd"))).append("artifacts", [row(number) for number in range(12)])
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    lines = example.strip().splitlines()
-    if lines[-1].endswith(".collect())"):
-        start = next(number for number, line in enumerate(lines) if line.startswith("(pl."))
-        lines[start] = "result = " + lines[start]
-    exec("\n".join(lines), names)  # the text is this repository's own
-    if "result" in names:
-        assert names["result"]["item_id"].to_list() == [f"clip{n}" for n in range(11, 1, -1)]  # type: ignore[index]
+    exec(
+        example.replace("\n(\n    pl.scan_delta", "\nresult = (\n    pl.scan_delta"), names
+    )  # this repository's own text
+    if "polars" in example:
+        result = names["result"]
+        assert isinstance(result, polars.DataFrame)
+        assert result["item_id"].to_list() == [f"clip{n}" for n in range(11, 1, -1)]
