@@ -80,7 +80,7 @@ class Animator:
     """A checkpoint loaded once, for any number of animations."""
 
     def __init__(self, checkpoint: Path, config: AnimateConfig) -> None:
-        """Raises SavedModelError for what is no checkpoint of stage 2, AnimateError for one that cannot be driven."""
+        """Raises SavedModelError for what is no checkpoint of stage 2, AnimateError for a size it cannot draw."""
         import torch
 
         from train.sampling.pipeline import MikuDancePipeline
@@ -92,11 +92,6 @@ class Animator:
         self.network = MikuDancePipeline.from_pretrained(checkpoint, dtype=dtype).to(device)
         model = self.network.saved.model
         self.size = config.size or self.network.saved.size
-        if model.motion not in ("scene_motion", "none"):
-            raise AnimateError(
-                f"{checkpoint} was trained with {model.motion} for camera guidance, an ablation that cannot be driven "
-                "by a video; give a checkpoint trained with scene_motion or none"
-            )
         if model.uses_man and min(self.size) < 128:
             raise AnimateError(f"size {self.size}: this checkpoint needs sides of at least 128 pixels")
 
@@ -117,9 +112,9 @@ class Animator:
 
             def __getitem__(self, number: int) -> DrivingFrame:
                 body, face, hand = frames.drawings(number)
-                return DrivingFrame(body=body, face=face, hand=hand, motion=frames.motion(number)[0])
+                return DrivingFrame(body=body, face=face, hand=hand, motion=guidance(frames, number))
 
-        config = self.config
+        config, guidance = self.config, self._camera_guidance
         window = config.window or max(1, self.network.saved.frames)
         overlap = min(window // 3, window - 1) if config.overlap is None else config.overlap
         drawing = body_drawing(picture.body, self.size)
@@ -133,6 +128,39 @@ class Animator:
         )
         for number, frame in enumerate(made):
             yield side_by_side(self._panels(picture, frames, number, frame)) if config.side_by_side else frame
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the driving's own pictures are wanted: to be shown, or for the ablation by optical flow."""
+        return self.config.side_by_side or self.network.saved.model.motion == "flow"
+
+    def _camera_guidance(self, frames: DrivenFrames, number: int) -> np.ndarray | None:
+        """What the network was trained with: scene motion, or the ablations' flow or rays; None is zero."""
+        kind = self.network.saved.model.motion
+        if kind == "scene_motion":
+            return frames.motion(number)[0]
+        if kind == "none" or not self.config.scene_motion:
+            return None
+        import torch
+
+        from train.model.motion import camera_rays, optical_flow
+
+        if kind == "flow":
+            pair = [frames.picture(n) for n in (number - 1, number)] if number else [None]
+            known = [picture for picture in pair if picture is not None]
+            if len(known) < 2:
+                return None
+            return optical_flow(torch.from_numpy(np.stack(known)).permute(0, 3, 1, 2)[None], factor=CELL)[0, 1].numpy()
+        camera = frames.camera(number)
+        if camera is None or frames.reference_pose is None:
+            return None
+        pose, lens = (torch.from_numpy(np.asarray(value, np.float64))[None, None] for value in camera)
+        return camera_rays(
+            cam_to_world=pose,
+            intrinsics=lens,
+            reference_cam_to_world=torch.from_numpy(frames.reference_pose)[None],
+            size=self.size,
+        )[0, 0].numpy()
 
     def _panels(
         self, picture: ReferencePicture, frames: DrivenFrames, number: int, frame: np.ndarray
@@ -166,6 +194,11 @@ def animate(
     check_output(output)
     tell("loading the network")
     animator = Animator(checkpoint, config)
+    if animator.network.saved.model.motion == "plucker":
+        raise AnimateError(
+            f"{checkpoint} was trained with Plücker rays, which are relative to the picture's own camera; one that "
+            "is no frame of the video has none; give another checkpoint, or animate a dataset's clips (--dataset)"
+        )
     reader = DrivingReader(stages or DatasetConfig(), size=animator.size)
     tell("reading the picture")
     picture = read_reference(
@@ -183,7 +216,7 @@ def animate(
         kind="camera" if config.camera_only else "character",
         step=step,
         frames=config.frames,
-        keep_frames=config.side_by_side,
+        keep_frames=animator.needs_frames,
         camera_track=camera_track,
         progress=tell,
     )

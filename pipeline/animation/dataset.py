@@ -84,7 +84,7 @@ def animate_split(
     animator = Animator(checkpoint, config)
     for number, (entry, clip) in enumerate(clips):
         tell(f"clip {number + 1} of {len(clips)}: {clip}")
-        inputs = clip_inputs(dataset, entry, clip, animator.size, config)
+        inputs = clip_inputs(dataset, entry, clip, animator.size, config, keep_frames=animator.needs_frames)
         fps = inputs.frames.fps
         for folder, frames in (
             ("real", inputs.real()),
@@ -99,20 +99,26 @@ def animate_split(
 
 
 def clip_inputs(
-    dataset: Dataset, entry: ShardEntry, clip: str, size: tuple[int, int], config: AnimateConfig
+    dataset: Dataset,
+    entry: ShardEntry,
+    clip: str,
+    size: tuple[int, int],
+    config: AnimateConfig,
+    *,
+    keep_frames: bool = False,
 ) -> ClipInputs:
     """A clip's signals out of its shard, the largest centred crop of the output's shape resized to `size` (W, H).
 
     The reference is the clip's first one, which lies in its first tenth. Frames start after it, so that it is none of
     them (repeating the reference would be perfect there), and follow each other at the clip's own frame step, as the
-    network was trained.
+    network was trained. keep_frames: keep the true frames for the guidance and for showing.
     """
     members = read_sample(dataset, entry, clip)
     meta = SampleJson.model_validate(members["json"])
     crop = training_crop(meta.size, size)
     reference = meta.references[0]
     step = config.frame_step or meta.frame_step
-    one = _driving_clip(members, meta, crop, keep_frames=config.side_by_side)
+    one = _driving_clip(members, meta, crop, keep_frames=keep_frames)
     picture = ReferencePicture(_decoded(members, reference, crop), one.body[reference], one.inverse_depth[0])
     poses = meta.kind == "character" and not config.camera_only
     first = reference + 1 if reference + 1 < len(one) else 0
@@ -126,6 +132,7 @@ def clip_inputs(
         step=step,
         poses=poses,
         motion=config.scene_motion,
+        reference_pose=one.cam_to_world[reference],
     )
 
     def real() -> Iterator[np.ndarray]:

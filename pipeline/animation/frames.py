@@ -19,7 +19,8 @@ class DrivenFrames:
     """Frame n of the animation shows the driving's frame first + n · step.
 
     depth: gives the inverse depth [h, w] of the reference in the unit of a clip's cameras. With scene_motion off the
-    maps are zero; with poses off (a picture without a character) the drawings are black.
+    maps are zero; with poses off (a picture without a character) the drawings are black. reference_pose: cam_to_world
+    float64 [4, 4] of the reference in the clip's world, where it is a frame of it.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class DrivenFrames:
         step: int = 1,
         poses: bool = True,
         motion: bool = True,
+        reference_pose: np.ndarray | None = None,
     ) -> None:
         self.driving = driving
+        self.reference_pose = reference_pose
         self.numbers = range(first, driving.frames, step)
         self._depth = depth
         self._step = step
@@ -81,6 +84,11 @@ class DrivenFrames:
             self.driving.size,
         )
         return maps[0, 1].numpy(), valid[0, 1].numpy()
+
+    def camera(self, number: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """cam_to_world [4, 4] and intrinsics [4] of a frame, where a clip covers it."""
+        found = self.driving.at(self.numbers[number], self._step)
+        return None if found is None else (found[0].cam_to_world[found[1]], found[0].intrinsics[found[1]])
 
     def picture(self, number: int) -> np.ndarray | None:
         """The driving video's own frame, uint8 RGB [H, W, 3], where frames were kept."""

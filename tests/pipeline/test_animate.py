@@ -120,10 +120,35 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
     save_model(tmp_path / "one", saved=SavedModel(stage=1, model=first.config), model=first, encoders=None)
     with pytest.raises(SavedModelError, match="stage 1, stage 2 is needed"):
         Animator(tmp_path / "one", FAST)
-    flow = tiny_model(2, motion="flow")
-    save_model(tmp_path / "f", saved=SavedModel(stage=2, model=flow.config), model=flow, encoders=tiny_encoders())
-    with pytest.raises(AnimateError, match="trained with flow"):
-        Animator(tmp_path / "f", FAST)
+
+
+@pytest.mark.parametrize("kind", ["flow", "plucker", "none"])
+def test_ablations_are_guided_as_they_were_trained(kind: str, dataset: str, tmp_path: Path) -> None:
+    model = tiny_model(2, motion=kind)
+    save_model(tmp_path, saved=SavedModel(stage=2, model=model.config), model=model, encoders=tiny_encoders())
+    animator = Animator(tmp_path, FAST)
+    opened = Dataset.open(dataset)
+    release = opened.newest_release()
+    assert release is not None
+    entry = next(shard for shard in release.shards if shard.split == "test")
+    inputs = clip_inputs(opened, entry, entry.samples[0], SIZE, FAST, keep_frames=animator.needs_frames)
+    guidance = animator._camera_guidance(inputs.frames, 3)
+    if kind == "none":
+        assert guidance is None
+        return
+    assert guidance is not None
+    if kind == "flow":
+        # The wall slides: its flow and its scene motion are of one kind, and of like size.
+        motion = inputs.frames.motion(3)[0]
+        assert guidance.shape == motion.shape
+        assert np.median(np.abs(guidance[0] - motion[0])) < 0.35 * np.median(np.abs(motion[0]))
+        return
+    direction, moment = guidance[3:], guidance[:3]
+    np.testing.assert_allclose(np.linalg.norm(direction, axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose((direction * moment).sum(0), 0, atol=1e-5)
+    assert np.abs(moment).max() > 0
+    with pytest.raises(AnimateError, match="Plücker rays"):
+        animate(tmp_path / "a.png", tmp_path / "a.mp4", tmp_path, tmp_path / "out.mp4", config=FAST)
 
 
 def test_notes_say_what_limits_the_result() -> None:

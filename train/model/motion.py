@@ -43,14 +43,29 @@ def optical_flow(frames: Tensor, *, factor: int) -> Tensor:
 
 
 def plucker_rays(batch: TrainBatch) -> Tensor:
+    """`camera_rays` of a batch's windows."""
+    height, width = batch.target.shape[-2:]
+    return camera_rays(
+        cam_to_world=batch.cam_to_world,
+        intrinsics=batch.intrinsics,
+        reference_cam_to_world=batch.reference_cam_to_world,
+        size=(width, height),
+    )
+
+
+def camera_rays(
+    *, cam_to_world: Tensor, intrinsics: Tensor, reference_cam_to_world: Tensor, size: tuple[int, int]
+) -> Tensor:
     """Plücker rays (moment o × d, direction d) of every latent cell, `[B, F, 6, h, w]`, float32.
 
-    Cameras are taken relative to the reference's camera, so that the rays do not depend on the world's origin; the cell
-    at row i, column j looks through frame pixel ((j + 0.5)·8 − 0.5, (i + 0.5)·8 − 0.5).
+    cam_to_world: float64 `[B, F, 4, 4]`; intrinsics: float64 `[B, F, 4]` in pixels of `size` (W, H);
+    reference_cam_to_world: float64 `[B, 4, 4]`. Cameras are taken relative to the reference's camera, so that the rays
+    do not depend on the world's origin; the cell at row i, column j looks through frame pixel
+    ((j + 0.5)·8 − 0.5, (i + 0.5)·8 − 0.5).
     """
-    height, width = (size // 8 for size in batch.target.shape[-2:])
-    pose = torch.linalg.inv(batch.reference_cam_to_world)[:, None] @ batch.cam_to_world
-    fx, fy, cx, cy = (value[..., None, None] for value in batch.intrinsics.unbind(-1))
+    width, height = (side // 8 for side in size)
+    pose = torch.linalg.inv(reference_cam_to_world)[:, None] @ cam_to_world
+    fx, fy, cx, cy = (value[..., None, None] for value in intrinsics.unbind(-1))
     like = {"dtype": torch.float64, "device": pose.device}
     v, u = torch.meshgrid(torch.arange(height, **like), torch.arange(width, **like), indexing="ij")
     x, y = ((u + 0.5) * 8 - 0.5 - cx) / fx, ((v + 0.5) * 8 - 0.5 - cy) / fy
