@@ -79,7 +79,7 @@ class Resources(FrozenConfig):
     custom: dict[str, float] = Field(default_factory=dict, description="Custom Ray resources a worker needs.")
     workers: int = Field(0, ge=0, description="Workers of this stage; 0 chooses from the cluster's size.")
     timeout_s: float = Field(1800.0, gt=0, description="Seconds one clip may take before its worker is killed.")
-    attempts: int = Field(2, ge=1, description="Tries before a clip is quarantined.")
+    attempts: int = Field(3, ge=1, description="Tries before a clip is quarantined.")
     runtime_env: dict[str, Any] = Field(default_factory=dict, description="Ray runtime_env of this stage's workers.")
 
 

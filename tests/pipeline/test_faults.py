@@ -30,7 +30,7 @@ from schemas.config import Resources
 from stages.base import Inputs
 from stages.ingest import IngestConfig, IngestStage
 from stages.stylize import StylizeConfig, StylizeStage
-from tests.pipeline.small import build, small_config
+from tests.pipeline.small import SETTINGS, build, small_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
@@ -45,7 +45,10 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_text() -> str:
-    return dump(small_config(gates={"refuse_status": {}, "refuse_status_character": {}}))
+    config = small_config(gates={"refuse_status": {}, "refuse_status_character": {}})
+    # The campaign kills at random: more tries than kills, so that none of its victims is blamed and quarantined.
+    run = {name: getattr(config.run, name).model_copy(update={"attempts": 6}) for name in SETTINGS["run"]}
+    return dump(config.model_copy(update={"run": config.run.model_copy(update=run)}))
 
 
 def start(root: Path, videos: Path, config: Path) -> "subprocess.Popen[bytes]":
@@ -110,12 +113,9 @@ def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
             killed += 1
     output, _ = process.communicate(timeout=900)
     assert killed > 0
-    if process.returncode != 0:  # one item was hit on every try: that is what `retry` is for
-        retry = [*COMMAND, "retry", "--dataset", str(folder / "worker")]
-        subprocess.run(retry, check=True, timeout=900, capture_output=True)
-    assert artifacts(folder / "worker").keys() >= made.keys()
-    assert {name: artifacts(folder / "worker")[name] for name in made} == made, f"seed {seed}: {output.decode()}"
-    assert shards(folder / "worker").keys() >= wanted.keys(), f"seed {seed}: {output.decode()}"
+    assert process.returncode == 0, f"seed {seed}: {output.decode()}"
+    assert artifacts(folder / "worker") == made, f"seed {seed}: {output.decode()}"
+    assert shards(folder / "worker") == wanted, f"seed {seed}: {output.decode()}"
 
 
 def test_killed_drivers_and_workers_change_nothing(videos: Path, tmp_path: Path) -> None:

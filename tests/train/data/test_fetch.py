@@ -1,6 +1,10 @@
 """Range reads from a folder, from fsspec's memory file system with failures, and from an S3 server on loopback."""
 
 import os
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import fsspec
@@ -165,9 +169,20 @@ def test_a_cache_that_cannot_write_is_off(tmp_path, caplog):
 @pytest.fixture(scope="module")
 def s3():
     """An S3 server on loopback with one bucket; yields nothing but the environment that points at it."""
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    pytest.importorskip("moto.server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # A process of its own: reader workers are forked, and a server thread's locks would be forked with them.
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    host = "127.0.0.1"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
@@ -176,7 +191,8 @@ def s3():
         filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
         filesystem.mkdir("bucket")
         yield filesystem
-    server.stop()
+    server.terminate()
+    server.wait(30)
 
 
 def test_s3_gives_the_same_batches_as_the_folder(s3, dataset, tmp_path):
