@@ -81,13 +81,13 @@ def _memory(count: int) -> None:
 
 
 def noop(clips: int = 120_000) -> None:
-    from bench.synthetic_catalog import make_dataset
+    from bench.synthetic_catalog import make_catalog
     from pipeline.dataset import Dataset
     from pipeline.status import read_status
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "dataset"
-        make_dataset(root, clips=clips)
+        make_catalog(root, clips=clips, failed_every=clips + 1)
         started = time.perf_counter()
         status = read_status(Dataset.open(str(root)))
         seconds = time.perf_counter() - started
