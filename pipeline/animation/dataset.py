@@ -1,5 +1,6 @@
 """Every clip of a dataset's split animated from its own reference frame: what `evaluate` reads."""
 
+import hashlib
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pipeline.animation.output import write_animation
 from pipeline.animation.reference import ReferencePicture
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.pack.read import read_sample
+from schemas.config import file_sha256
 from schemas.release import ShardEntry
 from schemas.sample import SampleJson, frame_member
 from stages.jpeg import encode_jpeg
@@ -67,7 +69,8 @@ def animate_split(
     progress: Callable[[int, int], None] | None = None,
 ) -> SplitOutputs:
     """Writes OUTPUT/real, OUTPUT/<name> and OUTPUT/repeat, a folder of png frames a clip. What lies there already is
-    kept, so a stopped run goes on. Raises DatasetError for a dataset without a release or split.
+    kept, so a stopped run goes on. Raises DatasetError for a dataset without a release or split, and for a folder that
+    another network, release or setting has written to.
     """
     tell = say or (lambda text: None)
     dataset = Dataset.open(root)
@@ -82,6 +85,7 @@ def animate_split(
         raise DatasetError(f"--name {name} is taken; choose another name for the method")
     tell("loading the network")
     animator = Animator(checkpoint, config)
+    _check_stamp(output, name, _stamp(checkpoint, config, release.digest()))
     for number, (entry, clip) in enumerate(clips):
         tell(f"clip {number + 1} of {len(clips)}: {clip}")
         inputs = clip_inputs(dataset, entry, clip, animator.size, config, keep_frames=animator.needs_frames)
@@ -96,6 +100,23 @@ def animate_split(
                 write_animation(target, frames, fps=fps)
     methods = " ".join(f"--method {shlex.quote(f'{method}={output / method}')}" for method in (name, BASELINE))
     return SplitOutputs(len(clips), f"mikudance evaluate --real {shlex.quote(str(output / 'real'))} {methods}")
+
+
+def _stamp(checkpoint: Path, config: AnimateConfig, release: str) -> str:
+    """What decides the pictures: weights, settings, release."""
+    weights = [file_sha256(path) for path in sorted(checkpoint.rglob("*.safetensors"))]
+    return hashlib.sha256("|".join([*weights, config.canonical_json(), release]).encode()).hexdigest()
+
+
+def _check_stamp(output: Path, name: str, stamp: str) -> None:
+    path = output / f"{name}.sha256"
+    if path.is_file() and path.read_text().strip() != stamp:
+        raise DatasetError(
+            f"{output} holds animations by another network, release or setting under the name {name}; choose another "
+            "folder, or remove this one"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(stamp + "\n")
 
 
 def clip_inputs(

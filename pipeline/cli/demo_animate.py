@@ -1,5 +1,6 @@
 """demo-animate: the network that `make demo-train` made, put to work and scored."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,9 @@ from pipeline.cli.refusals import refusals
 DRIVING, REFERENCE = "character_truck", "character_orbit"
 """Videos of the demo: whose motion is taken, and whose first frame is the picture."""
 
+ANIMATED = 48
+"""Driving frames of the animated picture."""
+
 
 def demo_animate(
     folder: Annotated[Path, typer.Argument(help="The demo's folder, after `demo` and `python -m train.demo`.")] = Path(
@@ -19,7 +23,7 @@ def demo_animate(
     ),
     *,
     clips: Annotated[int, typer.Option(help="Clips of the dataset to animate and score.", min=1)] = 4,
-    frames: Annotated[int, typer.Option(help="Frames of each.", min=2)] = 12,
+    frames: Annotated[int | None, typer.Option(help="Frames of each at most; default: all.", min=2)] = None,
     steps: Annotated[int, typer.Option(help="DDIM steps.", min=1)] = 20,
 ) -> None:
     """Animate the demo's clips with the network trained on them, score it against repeating the reference, and animate
@@ -43,6 +47,8 @@ def demo_animate(
         dataset = str(folder / "dataset")
         opened = Dataset.open(dataset)
         output = folder / "animate"
+        if output.is_dir():
+            shutil.rmtree(output)  # of another training, perhaps: these outputs are made anew each time
         config = validate(AnimateConfig, {"frames": frames, "steps": steps}, "the options")
         with bar() as shown:
             task = shown.add_task("starting", total=None)
@@ -76,7 +82,7 @@ def demo_animate(
                 folder / "videos" / f"{DRIVING}.mp4",
                 checkpoint,
                 output / "animation.mp4",
-                config=config.model_copy(update={"side_by_side": True, "frames": 3 * frames}),
+                config=config.model_copy(update={"side_by_side": True, "frames": frames or ANIMATED}),
                 stages=opened.config,
                 say=say,
                 progress=advance,

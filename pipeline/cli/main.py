@@ -2,6 +2,7 @@
 
 import typer
 
+from pipeline.cli import ablate as ablate_command
 from pipeline.cli import animate as animate_command
 from pipeline.cli import audit as audit_commands
 from pipeline.cli import build as build_commands
@@ -39,6 +40,7 @@ app.command()(demo_command.demo)
 app.command()(demo_animate_command.demo_animate)
 app.command()(animate_command.animate)
 app.command()(evaluate_command.evaluate)
+app.command()(ablate_command.ablate)
 app.add_typer(config_commands.app, name="config")
 app.add_typer(study_commands.app, name="study")
 app.add_typer(weights_commands.app, name="weights")

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven, notes
 from pipeline.animation.dataset import animate_split, clip_inputs
 from pipeline.animation.reference import ReferencePicture
+from pipeline.cli.main import app
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.demo.videos import render_demo
 from pipeline.pack.read import read_sample
@@ -31,7 +33,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tiny_model(2)
     torch.manual_seed(0)
     torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
-    save_model(folder, saved=SavedModel(stage=2, model=model.config, frames=4), model=model, encoders=tiny_encoders())
+    save_model(
+        folder,
+        saved=SavedModel(stage=2, model=model.config, frames=4, size=SIZE),
+        model=model,
+        encoders=tiny_encoders(),
+    )
     return folder
 
 
@@ -101,6 +108,8 @@ def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
+    with pytest.raises(DatasetError, match="another network, release or setting under the name ours"):
+        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config.model_copy(update={"seed": 5}))
     with pytest.raises(DatasetError, match="no clip in split 'val'; it has test, train"):
         animate_split(dataset, "val", checkpoint, tmp_path, name="ours", config=config)
     with pytest.raises(DatasetError, match="--name real is taken"):
@@ -120,6 +129,16 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
     save_model(tmp_path / "one", saved=SavedModel(stage=1, model=first.config), model=first, encoders=None)
     with pytest.raises(SavedModelError, match="stage 1, stage 2 is needed"):
         Animator(tmp_path / "one", FAST)
+
+
+def test_the_ablation_table(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
+    """Two variants with equal weights score alike; the paper's rows stand beside them."""
+    arguments = ["--variant", f"full={checkpoint}", "--variant", f"w/o SMT={checkpoint}", "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["ablate", "-d", dataset, *arguments, "--frames", "2", "--steps", "1"])
+    assert done.exit_code == 0, done.output
+    rows = {line.split(" | ")[0][2:]: line for line in (tmp_path / "out" / "ablation.md").read_text().splitlines()}
+    assert rows["full"].removeprefix("| full") == rows["w/o SMT"].removeprefix("| w/o SMT")
+    assert "27.315" in rows["w/o MIX (paper)"]
 
 
 @pytest.mark.parametrize("kind", ["flow", "plucker", "none"])
