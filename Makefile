@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-train test test-slow lint bench fidelity clean
+.PHONY: help demo demo-train demo-animate test test-slow lint bench fidelity clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,10 @@ demo: $(READY) ## render demo videos and build a dataset of them on a CPU (under
 demo-train: $(READY) ## train a tiny model of the true architecture, both stages, on the demo's shards (CPU)
 	test -d demo-out/dataset/releases || $(BIN)/mikudance demo demo-out
 	$(BIN)/python -m train.demo demo-out/dataset -o demo-out/train
+
+demo-animate: $(READY) ## animate a picture with the network of demo-train, and score it against repeating the reference
+	test -d demo-out/train/stage2/export || $(MAKE) demo-train
+	$(BIN)/mikudance demo-animate demo-out
 
 test: $(READY) ## lint, types, import contracts and tests (under 15 minutes on 2 cores)
 	@echo "lint, types, import contracts, then the tests: under 15 minutes on 2 cores"
