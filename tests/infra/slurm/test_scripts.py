@@ -96,7 +96,7 @@ def wait_for(cluster: Recorded, program: str) -> None:
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_build_starts_ray_on_each_node_and_ends_with_the_drivers_code(tmp_path: Path, code: int) -> None:
-    cluster = Recorded(tmp_path, f"exit {code}\n")
+    cluster = Recorded(tmp_path, f"sleep 2\nexit {code}\n")  # long enough for the second node's process to start
     process = cluster.start("build.sbatch", "build", "/data/videos", "--dataset", "/data/mmd")
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
@@ -107,7 +107,7 @@ def test_build_starts_ray_on_each_node_and_ends_with_the_drivers_code(tmp_path: 
     assert len(heads) == 1
     assert "--node-ip-address 10.0.0.1 --port 20234" in heads[0]
     assert [call for call in workers if "--address 10.0.0.1:20234" in call] == workers
-    assert len(workers) <= 1  # the driver may end before the second node's process has started
+    assert len(workers) == 1
     (node,) = [call for call in cluster.calls("srun") if "--nodelist=n2" in call]
     assert "--address 10.0.0.1:20234" in node
     (driver,) = cluster.calls("mikudance")
