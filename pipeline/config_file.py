@@ -14,12 +14,20 @@ from schemas.strict_yaml import YamlError, read_yaml
 Config = TypeVar("Config", bound=FrozenConfig)
 
 
+_OF_ANOTHER_VERSION = frozenset({"extra_forbidden", "union_tag_invalid", "literal_error"})
+"""What pydantic calls keys and choices that this version does not know."""
+_ANOTHER_VERSION = (
+    "if another version wrote this: rename or remove these keys (`mikudance config show` prints today's; a key that is "
+    "left out takes its default), then `mikudance plan` says what is made again, and why"
+)
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message lists every wrong key with cause and remedy."""
 
 
-def parse_yaml(text: str, name: str) -> dict[str, Any]:
-    """A YAML mapping. Raises ConfigError naming `name` and the line."""
+def parse_yaml(text: str | bytes, name: str) -> dict[str, Any]:
+    """A YAML mapping of a text, or of a file's bytes. Raises ConfigError naming `name` and the line."""
     try:
         data = read_yaml(text)
     except YamlError as error:
@@ -36,17 +44,20 @@ def validate(model: type[Config], data: dict[str, Any], name: str) -> Config:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(model, problem) for problem in error.errors()]
+        problems = error.errors()
+        lines = [_explain(model, problem) for problem in problems]
+        if any(problem["type"] in _OF_ANOTHER_VERSION for problem in problems):
+            lines.append(_ANOTHER_VERSION)
         raise ConfigError(f"{name}:\n" + "\n".join(f"  {line}" for line in lines)) from error
 
 
 def load(model: type[Config], path: Path) -> Config:
     """A configuration from a YAML file. Raises ConfigError; a missing file is one too."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-    return validate(model, parse_yaml(text, str(path)), str(path))
+    return validate(model, parse_yaml(data, str(path)), str(path))
 
 
 def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -95,13 +106,15 @@ def _commented(config: BaseModel, indent: str) -> list[str]:
 
 def _explain(model: type[BaseModel], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
+    if path == "schema_version":
+        return f"{path}: {problem['input']!r} is not read by this version: use the one that wrote it, or a newer one"
     if problem["type"] != "extra_forbidden":
         return f"{path}: {problem['msg']} (found {problem['input']!r:.80})"
     unknown = str(problem["loc"][-1])
     names = _names_at(model, problem["loc"][:-1])
     close = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(names))}"
-    return f"{path}: unknown key; {hint}"
+    hint = f"did you mean {close[0]!r}? rename it, or" if close else f"known here: {', '.join(sorted(names))};"
+    return f"{path}: unknown key; {hint} remove it"
 
 
 def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:

@@ -39,7 +39,7 @@ class Dataset:
                 f"{storage.root} holds no dataset (no {CONFIG}); `mikudance build VIDEOS --dataset {root}` makes one"
             )
         name = storage.full(CONFIG)
-        return cls(storage, validate(DatasetConfig, parse_yaml(storage.read(CONFIG).decode("utf-8"), name), name))
+        return cls(storage, validate(DatasetConfig, parse_yaml(storage.read(CONFIG), name), name))
 
     @classmethod
     def create_or_open(cls, root: str, config: DatasetConfig | None) -> "Dataset":

@@ -33,12 +33,25 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def read_yaml(text: str) -> Any:
-    """The value of a YAML text. Raises YamlError."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+def read_yaml(text: str | bytes) -> Any:
+    """The value of a YAML text, or of the UTF-8 bytes of one. Raises YamlError."""
+    size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
         raise YamlError(f"larger than {MAX_BYTES} bytes: that is no configuration")
+    if isinstance(text, bytes):
+        text = _decoded(text)
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     # Dates and numbers that look like such and are none raise ValueError and its like inside the loader.
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise YamlError(f"not valid YAML: {error}") from error
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")  # some editors put a byte order mark first
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise YamlError(
+            f"not UTF-8 text: byte 0x{data[error.start]:02x} in line {line} ({error.reason}); save it as UTF-8"
+        ) from error

@@ -60,7 +60,7 @@ def open_for_build(root: str, config: Path | None, settings: list[str] | None, p
     if config is not None:
         data = load(DatasetConfig, config).model_dump(mode="json")
     elif storage.exists(CONFIG):
-        data = parse_yaml(storage.read(CONFIG).decode("utf-8"), storage.full(CONFIG))
+        data = parse_yaml(storage.read(CONFIG), storage.full(CONFIG))
     else:
         data = {}
     if preset:

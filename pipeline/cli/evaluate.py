@@ -77,7 +77,7 @@ def read_networks(path: Path | None) -> dict[str, object]:
     """The sections of a networks file, paths relative to the file itself."""
     if path is None:
         return {}
-    data = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    data = parse_yaml(path.read_bytes(), str(path))
     for entry in data.values():
         if isinstance(entry, dict) and isinstance(entry.get("path"), str):
             entry["path"] = str(path.parent / entry["path"])

@@ -1,11 +1,14 @@
 """Configuration files: unknown keys are errors with a suggestion, wherever they stand."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
-from pipeline.config_file import ConfigError, dump, override, parse_yaml, validate
+from pipeline.config import DatasetConfig
+from pipeline.config_file import ConfigError, dump, load, override, parse_yaml, validate
+from pipeline.dataset import Dataset
 from schemas.config import BackendConfig, FrozenConfig
 
 
@@ -40,7 +43,7 @@ class Whole(FrozenConfig):
         ("depth: {backend: {backend: fast, treshold: 1}}", ["treshold", "did you mean 'threshold'?"]),
         ("depth: {backend: {backend: good, xyz: 1}}", ["xyz", "known here", "layers"]),
         ("depth: {references: 0}", ["depth.references", "greater than or equal to 1", "found 0"]),
-        ("depth: {backend: {backend: best}}", ["depth.backend", "best"]),
+        ("depth: {backend: {backend: best}}", ["depth.backend", "best", "'fast', 'good'"]),
     ],
 )
 def test_wrong_keys_are_named_with_the_nearest_right_one(text: str, words: list[str]) -> None:
@@ -48,6 +51,42 @@ def test_wrong_keys_are_named_with_the_nearest_right_one(text: str, words: list[
         validate(Whole, parse_yaml(text, "my.yaml"), "my.yaml")
     for word in ["my.yaml", *words]:
         assert word in str(caught.value)
+
+
+def test_a_file_of_another_version_says_what_to_do() -> None:
+    """Renamed: the key that is nearest. Removed: the keys that there are. A later schema: who can read it."""
+    for text in ("depth: {reference: 3}", "depht: {}", "depth: {old_limit: 1}", "depth: {backend: {backend: gone}}"):
+        with pytest.raises(ConfigError, match="another version wrote this: rename or remove these keys"):
+            validate(Whole, parse_yaml(text, "config.yaml"), "config.yaml")
+    with pytest.raises(ConfigError) as caught:
+        validate(Whole, parse_yaml("depth: {references: 0}", "config.yaml"), "config.yaml")
+    assert "another version" not in str(caught.value)
+    with pytest.raises(ConfigError, match="schema_version: 2 is not read by this version"):
+        validate(DatasetConfig, {"schema_version": 2}, "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"a: 1\nname: Z\xfcrich\n", "not UTF-8 text: byte 0xfc in line 2"),
+        ("a: 1".encode("utf-16"), "not UTF-8 text: byte 0xff in line 1"),
+        (b"\x80\x04K\x01.", "not UTF-8 text"),
+    ],
+)
+def test_a_file_that_is_no_text(tmp_path: Path, data: bytes, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_yaml(data, "my.yaml")
+    file = tmp_path / "my.yaml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=r"my\.yaml.*save it as UTF-8"):
+        load(Whole, file)
+    (tmp_path / "config.yaml").write_bytes(data)
+    with pytest.raises(ConfigError, match=r"config\.yaml.*save it as UTF-8"):
+        Dataset.open(str(tmp_path))
+
+
+def test_a_byte_order_mark_is_no_key() -> None:
+    assert parse_yaml(b"\xef\xbb\xbfdepth: {}", "my.yaml") == {"depth": {}}
 
 
 @pytest.mark.parametrize(
