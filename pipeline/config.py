@@ -24,6 +24,7 @@ class Gate(FrozenConfig):
     kinds: tuple[Literal["character", "camera"], ...] = Field(
         ("character", "camera"), description="Kinds of clips the gate applies to."
     )
+    advice: str = Field("", description="What to do about it; printed behind the figure.")
 
 
 class GatesConfig(FrozenConfig):
@@ -38,6 +39,20 @@ class GatesConfig(FrozenConfig):
         description="Further statuses with which a clip of kind `character` is left out.",
     )
     rules: tuple[Gate, ...] = Field((), description="Thresholds on quality figures.")
+    warnings: tuple[Gate, ...] = Field(
+        (
+            Gate(
+                stage="camera",
+                figure="track_contradiction",
+                maximum=0.4,
+                advice="the picture does not move as the MMD camera track says: compare the track with the video, set "
+                "camera_track_offset_s in the manifest if it starts at another time, or camera.use_camera_track to "
+                "false to estimate the camera instead",
+            ),
+        ),
+        description="Thresholds beyond which a clip is taken all the same, but named with advice, while it is made, at "
+        "the end of the run and by `mikudance status`.",
+    )
 
 
 class PackConfig(FrozenConfig):

@@ -6,6 +6,9 @@ from rich.table import Table
 from pipeline.dataset import Dataset
 from pipeline.run import RunSummary
 
+NAMED = 10
+"""Doubtful clips that the report of a run names."""
+
 
 def print_summary(console: Console, dataset: Dataset, summary: RunSummary) -> None:
     """Prints what was made, what failed and why, where the release lies, and what to do next."""
@@ -30,6 +33,10 @@ def print_summary(console: Console, dataset: Dataset, summary: RunSummary) -> No
         return
     for reason, count in packed.reasons().most_common():
         console.print(f"{count} clip{'s' if count > 1 else ''} left out: {reason}", markup=False)
+    for clip_id, doubts in sorted(packed.warned.items())[:NAMED]:
+        console.print(f"{clip_id} is doubtful: {'; '.join(doubts)}", style="yellow", markup=False)
+    if len(packed.warned) > NAMED:
+        console.print(f"{len(packed.warned) - NAMED} more doubtful clips: `mikudance status` names them")
     release = packed.release
     samples = sum(len(entry.samples) for entry in release.shards)
     size = sum(entry.bytes for entry in release.shards)

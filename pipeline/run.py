@@ -17,6 +17,7 @@ from pipeline.executor.worker import ClipJob, IngestJob, ItemDone, ItemFailed
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
 from pipeline.ingest.clips import clips_of
 from pipeline.ingest.sources import SourceFile
+from pipeline.pack.gates import warnings
 from pipeline.pack.release import PackedRelease, publish
 from pipeline.pack.shard import PackJob
 from pipeline.planner import Plan, ingest_item, plan_clips, plan_ingest
@@ -26,6 +27,7 @@ from pipeline.sources import Registration, register
 from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_state
 from pipeline.version import code_version
 from pipeline.work import WorkItem
+from schemas.clip import Clip
 
 
 @dataclass
@@ -179,6 +181,9 @@ class Run:
         self.state.failed.discard(item.key)
         if item.stage == "ingest":
             self._add_clips(item, outcome)
+        if isinstance(item.payload, Clip):
+            for text in warnings(item.payload.kind, {item.stage: header.quality}, self.dataset.config.gates):
+                self.view.line(f"{item.item_id}: {text}", style="yellow")
 
     def _add_clips(self, item: WorkItem, outcome: ItemDone) -> None:
         source = self.state.sources[item.source_id]

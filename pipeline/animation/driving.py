@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipeline.config import DatasetConfig
 from pipeline.ingest.clips import clips_of
+from pipeline.pack.gates import warnings
 from schemas.artifacts.camera import CameraArtifact
 from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.header import read_header
@@ -129,16 +130,18 @@ class DrivingReader:
         done = []
         for number, clip in enumerate(clips):
             say(f"pose, camera and depth: clip {number + 1} of {len(clips)} ({clip.frame_count} frames)")
-            done.append(self._clip(clip, keep_frames))
+            done.append(self._clip(clip, keep_frames, say))
         total = max(clip.first_frame + clip.frame_count for clip in clips)
         rate = clips[0].fps[0] / clips[0].fps[1]
         return Driving(tuple(done), self.size, total, rate, clips[0].start_s)
 
-    def _clip(self, clip: Clip, keep_frames: bool) -> DrivingClip:
+    def _clip(self, clip: Clip, keep_frames: bool, say: Progress) -> DrivingClip:
         tables: dict[str, pa.Table] = {}
         tables["decode"] = self._decode.run(clip, tables)
         tables["pose"] = self.pose.run(clip, tables)
         tables["camera"] = self._camera.run(clip, tables)
+        for doubt in warnings(clip.kind, {"camera": read_header(tables["camera"]).quality}, self.config.gates):
+            say(f"doubtful: {doubt}")
         tables["depth"] = self.depth.run(clip, tables)
         tables["scene_motion"] = self._scene_motion.run(clip, tables)
         pose, camera = PoseArtifact.from_table(tables["pose"]), CameraArtifact.from_table(tables["camera"])

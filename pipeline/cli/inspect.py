@@ -57,6 +57,7 @@ def status(
                     for row in found.failures
                 ],
                 "left_out": {name: list(reasons) for name, reasons in found.selection.refused.items()},
+                "warnings": {name: list(doubts) for name, doubts in found.selection.warned.items()},
                 "release": found.release.number if found.release else None,
             }
         )
@@ -77,6 +78,8 @@ def status(
         console.print(text, markup=False, style="red")
     for name, reasons in sorted(found.selection.refused.items()):
         console.print(f"{name} left out: {'; '.join(reasons)}", markup=False)
+    for name, doubts in sorted(found.selection.warned.items()):
+        console.print(f"{name} is doubtful: {'; '.join(doubts)}", markup=False, style="yellow")
     if found.release:
         samples = sum(len(entry.samples) for entry in found.release.shards)
         console.print(f"release {found.release.number}: {samples} samples in {len(found.release.shards)} shards")

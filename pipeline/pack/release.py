@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.graph import CLIP_STAGES, StageSpec
-from pipeline.pack.gates import refusals
+from pipeline.pack.gates import refusals, warnings
 from pipeline.pack.plan import plan_shards
 from pipeline.pack.sample import PACKED_STAGES
 from pipeline.pack.shard import entry_of
@@ -23,14 +23,16 @@ CONFLICT_TRIES = 20
 class Selection:
     """What may go into a release.
 
-    samples: those that pass. refused: clips with the reasons why not. unfinished: clips whose artifacts are still to be
-    made. settled: sources that are cut into clips (or cannot be); of any other source in a published shard, one that is
-    to be cut anew or that another writer has just added, nothing can be said yet.
+    samples: those that pass. refused: clips with the reasons why not. warned: clips, taken or not, with what is
+    doubtful about them. unfinished: clips whose artifacts are still to be made. settled: sources that are cut into
+    clips (or cannot be); of any other source in a published shard, one that is to be cut anew or that another writer
+    has just added, nothing can be said yet.
     """
 
     samples: tuple[SampleWork, ...]
     sizes: Mapping[str, int]
     refused: Mapping[str, tuple[str, ...]]
+    warned: Mapping[str, tuple[str, ...]]
     unfinished: frozenset[str]
     settled: frozenset[str]
 
@@ -41,11 +43,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class PackedRelease:
-    """The newest release after a pack. new_shards: paths written by this run; reasons: refused clips by reason."""
+    """The newest release after a pack. new_shards: paths written by this run; refused and warned: as in Selection."""
 
     release: Release
     new_shards: tuple[str, ...]
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    warned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def reasons(self) -> Counter[str]:
         return Counter(reason for reasons in self.refused.values() for reason in reasons)
@@ -58,11 +61,18 @@ def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Se
         source.source_id: ingest_item(graph["ingest"], source.source_id, source.sha256, source.path).key
         for source in state.usable_sources()
     }
-    samples, sizes, refused, unfinished = [], {}, {}, set()
-    ruled = {rule.stage for rule in dataset.config.gates.rules}
+    samples, sizes, refused, warned, unfinished = [], {}, {}, {}, set()
+    gates = dataset.config.gates
+    ruled = {(rule.stage, f'"{rule.figure}"') for rule in (*gates.rules, *gates.warnings)}
     for clip in clips_of_sources(state, ingest, ingest):
         keys = clip_keys(graph, clip, facts[clip.source_id], prefixes)
         made = {stage: state.artifacts[keys[stage]] for stage in CLIP_STAGES if keys[stage] in state.artifacts}
+        # Only the figures that a rule names are parsed: there may be hundreds of thousands of clips.
+        quality = {
+            stage: made[stage].figures() for stage, name in ruled if stage in made and name in made[stage].quality
+        }
+        if doubts := warnings(clip.kind, quality, gates):
+            warned[clip.clip_id] = tuple(doubts)
         if len(made) < len(CLIP_STAGES):
             failed = [stage for stage in CLIP_STAGES if keys[stage] in state.failed]
             if failed:
@@ -71,15 +81,14 @@ def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Se
                 unfinished.add(clip.clip_id)
             continue
         status = {stage: artifact.status for stage, artifact in made.items()}
-        quality = {stage: made[stage].figures() for stage in ruled if stage in made}
-        reasons = refusals(clip.kind, status, quality, dataset.config.gates)
+        reasons = refusals(clip.kind, status, quality, gates)
         if reasons:
             refused[clip.clip_id] = tuple(reasons)
             continue
         samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
         sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
     settled = frozenset(name for name, key in ingest.items() if key in state.artifacts or key in state.failed)
-    return Selection(tuple(samples), sizes, refused, frozenset(unfinished), settled)
+    return Selection(tuple(samples), sizes, refused, warned, frozenset(unfinished), settled)
 
 
 def publish(
@@ -102,7 +111,7 @@ def publish(
             return None
         plan = plan_shards(chosen.samples, chosen.sizes, chosen.open_question, parent, dataset.config.pack)
         if parent is not None and not plan.items and plan.kept == parent.shards:
-            return PackedRelease(parent, (), chosen.refused)
+            return PackedRelease(parent, (), chosen.refused, chosen.warned)
         execute_items([item for item in plan.items if item.key not in state.artifacts])
         missing = [item.item_id for item in plan.items if item.key not in state.artifacts]
         if missing:
@@ -118,7 +127,7 @@ def publish(
         )
         if dataset.storage.write_if_absent(release.path, release.model_dump_json(indent=1).encode() + b"\n"):
             _record(dataset, release, new, run_id)
-            return PackedRelease(release, tuple(entry.path for entry in new), chosen.refused)
+            return PackedRelease(release, tuple(entry.path for entry in new), chosen.refused, chosen.warned)
     raise DatasetError(f"other writers published {CONFLICT_TRIES} releases meanwhile; run the command again")
 
 

@@ -85,7 +85,7 @@ def frame(pose: np.ndarray, texture: int) -> np.ndarray:
 
 
 class TruthJob:
-    """A worker's job: each artifact from the exact world."""
+    """A worker's job: each artifact from the exact world; cameras of a clip with a camera track by the stage itself."""
 
     def __init__(self, storage: Storage, run: StageRun) -> None:
         self._storage = storage
@@ -94,10 +94,12 @@ class TruthJob:
     def run(self, item: WorkItem) -> pa.Table:
         if item.stage == "ingest":
             return IngestArtifact((Shot(0, FRAMES),), (30, 1), 0.0).to_table(Header("ingest", item.item_id))
-        if item.stage in ("scene_motion", "stylize", "pack"):
-            return self._own.make_job(self._storage).run(item)
-        assert isinstance(item.payload, Clip)
         clip = item.payload
+        if item.stage in ("scene_motion", "stylize", "pack") or (
+            item.stage == "camera" and isinstance(clip, Clip) and clip.camera_track is not None
+        ):
+            return self._own.make_job(self._storage).run(item)
+        assert isinstance(clip, Clip)
         texture, quality, speed, _ = Path(clip.video).read_text().split()
         poses = cameras(float(speed))
         header = Header(item.stage, clip.clip_id)
@@ -105,7 +107,8 @@ class TruthJob:
             jpegs = tuple(encode_jpeg(frame(pose, int(texture)), int(quality)) for pose in poses)
             times, repeated = np.arange(FRAMES) / 30, np.zeros(FRAMES, bool)
             crop = (0.0, 0.0, float(SIZE), float(SIZE))
-            return FramesArtifact(jpegs, times, repeated, 30.0, (SIZE, SIZE), crop).to_table(header)
+            frames = FramesArtifact(jpegs, times, repeated, 30.0, (SIZE, SIZE), crop)
+            return frames.to_table(Header("decode", clip.clip_id, extra={"source_size": [SIZE, SIZE]}))
         if item.stage == "pose":
             return pose_artifact().to_table(header)
         if item.stage == "camera":
@@ -164,10 +167,19 @@ def made_config(**changes: object) -> DatasetConfig:
     return small_config(**({"decode": {"size": SIZE}, "ingest": {"clip_frames": FRAMES}} | changes))
 
 
-def make(root: Path, files: Sequence[Path], *, splits: Sequence[str] = (), kinds: Sequence[str] = ()) -> RunSummary:
-    """Builds (or continues) a dataset of some videos. splits, kinds: of each file; else as the project chooses."""
+def make(
+    root: Path,
+    files: Sequence[Path],
+    *,
+    splits: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    shown: io.StringIO | None = None,
+) -> RunSummary:
+    """Builds (or continues) a dataset of some videos. splits, kinds: of each file; else as the project chooses. shown:
+    takes what the run prints.
+    """
     dataset = Dataset.create_or_open(str(root), None if (root / "config.yaml").exists() else made_config())
-    with ProgressView(Console(file=io.StringIO())) as view:
+    with ProgressView(Console(file=shown or io.StringIO(), width=1000)) as view:
         run = InProcess(dataset, view, RunOptions())
         known = known_files(run.state.sources)
         found: list[SourceFile] = []

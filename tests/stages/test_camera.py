@@ -116,6 +116,16 @@ def test_track_comes_before_the_picture(pan: np.ndarray, tmp_path: Path) -> None
     assert found[False] > 0.8
 
 
+@pytest.mark.parametrize(("offset_s", "least", "most"), [(0.0, 0.0, 0.1), (0.3, 0.6, 1.0), (-0.3, 0.6, 1.0)])
+def test_a_track_taken_at_another_time_contradicts_the_picture(
+    pan: np.ndarray, tmp_path: Path, offset_s: float, least: float, most: float
+) -> None:
+    """0.3 s are 9 of 16 frames, in which the track rests while the picture turns."""
+    clip = make_clip(camera_track=track_file(tmp_path, -0.25), camera_track_offset_s=offset_s)
+    table = CameraStage(CameraConfig()).run(clip, inputs(pan, none()))
+    assert least <= read_header(table, "camera").quality["track_contradiction"] <= most
+
+
 def test_track_can_be_left_out(pan: np.ndarray, tmp_path: Path) -> None:
     clip = make_clip(camera_track=track_file(tmp_path, 0.25))
     table = CameraStage(CameraConfig(use_camera_track=False)).run(clip, inputs(pan, none()))

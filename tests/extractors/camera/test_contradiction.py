@@ -50,6 +50,15 @@ def test_wrong_cameras() -> None:
     assert contradiction(seen(MOVE), cameras("moving", other), FRAME) > 0.5
 
 
+def test_a_camera_that_is_said_to_rest_for_a_while() -> None:
+    """Between two frames in the same place no point may move, whatever the camera does later."""
+    late = MOVE.copy()
+    late[:20] = MOVE[0]
+    late[20:] = MOVE[:10]
+    assert contradiction(seen(late), cameras("moving", late), FRAME) < 0.01
+    assert contradiction(seen(MOVE), cameras("moving", late), FRAME) > 0.6
+
+
 def test_share_of_what_moves_by_itself() -> None:
     tracks = together(seen(TURN), dancer(LENGTH, 100, 1))
     found = contradiction(tracks, cameras("rotation", TURN), FRAME)
