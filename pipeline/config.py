@@ -1,9 +1,11 @@
 """The configuration of a dataset: one YAML file, every field typed, documented and defaulted."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from extractors.camera.imported import ImportedCameraConfig
+from extractors.depth.imported import ImportedDepthConfig
 from schemas.config import FrozenConfig, Resources
 from stages.camera import CameraConfig
 from stages.decode import DecodeConfig
@@ -98,3 +100,15 @@ class DatasetConfig(FrozenConfig):
     pack: PackConfig = PackConfig()
     gates: GatesConfig = GatesConfig()
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        depth, camera = self.depth.backend, self.camera.backend
+        if isinstance(depth, ImportedDepthConfig) and depth.unit == "camera":
+            imported = isinstance(camera, ImportedCameraConfig) and camera.format == "vipe"
+            if not imported or self.camera.use_camera_track:
+                raise ValueError(
+                    "depth.backend.unit is camera, so the cameras must be ViPE's too: set camera.backend to imported "
+                    "with format vipe and camera.use_camera_track to false, or depth.backend.unit to relative"
+                )
+        return self

@@ -6,6 +6,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from extractors.depth.depth_anything import DepthAnythingClipConfig, DepthAnythingConfig
+from extractors.depth.imported import ImportedDepth, ImportedDepthConfig
 from extractors.depth.onnx import OnnxDepthConfig
 from extractors.depth.reconstruction import ReconstructionDepthConfig
 from extractors.protocols import DepthExtractor
@@ -15,7 +16,7 @@ from schemas.artifacts import pose as pose_schema
 from schemas.artifacts.camera import CameraArtifact
 from schemas.artifacts.depth import STAGE
 from schemas.artifacts.frames import FramesArtifact
-from schemas.artifacts.header import Header
+from schemas.artifacts.header import Header, read_header
 from schemas.artifacts.pose import PoseArtifact
 from schemas.clip import Clip
 from schemas.config import FrozenConfig
@@ -24,7 +25,7 @@ from stages.base import Inputs, StageError
 from stages.jpeg import decode_frames
 
 DepthBackend = Annotated[
-    ReconstructionDepthConfig | OnnxDepthConfig | DepthAnythingConfig | DepthAnythingClipConfig,
+    ReconstructionDepthConfig | OnnxDepthConfig | DepthAnythingConfig | DepthAnythingClipConfig | ImportedDepthConfig,
     Field(discriminator="backend"),
 ]
 
@@ -44,7 +45,7 @@ class DepthStage:
 
     def __init__(self, config: DepthConfig) -> None:
         self.config = config
-        self._extract: DepthExtractor = config.backend.build()
+        self._extract: DepthExtractor | ImportedDepth = config.backend.build()
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
         """From decode and pose, and from camera where the backend needs it. Raises StageError where these do not
@@ -65,11 +66,10 @@ class DepthStage:
             raise StageError(
                 f"clip {clip.clip_id}: {length} frames, but {len(pose.mask)} masks: make pose of this clip again"
             )
-        result = self._extract(
-            decode_frames(frames),
-            reference_indices(clip.clip_id, length, self.config.references),
-            pose.mask,
-            camera,
-            seed=clip.seed(STAGE),
-        )
+        references = reference_indices(clip.clip_id, length, self.config.references)
+        if isinstance(self._extract, ImportedDepth):
+            source_size = read_header(inputs[frames_schema.STAGE]).extra["source_size"]
+            result = self._extract.for_clip(clip, frames, (source_size[0], source_size[1]), references)
+        else:
+            result = self._extract(decode_frames(frames), references, pose.mask, camera, seed=clip.seed(STAGE))
         return result.depth.to_table(Header(STAGE, clip.clip_id, result.status, result.quality))

@@ -1,17 +1,17 @@
 """Camera backend "imported": cameras that another program has found already (ViPE, COLMAP, TUM trajectories)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from extractors.camera.classify import focal_pixels
 from extractors.camera.foreign_files import Trajectory, read_colmap, read_tum, read_vipe
 from extractors.geometry.cameras import crop_intrinsics, intrinsics_from_fov, rescale_intrinsics
 from extractors.geometry.rigid import interpolate_poses, invert, relative_to_first, rotation_angle, transform_points
 from extractors.geometry.trajectory import path_length
+from extractors.imports import Template, place, stem
 from extractors.protocols import CameraResult, ExtractionError
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
 from schemas.artifacts.frames import FramesArtifact
@@ -31,7 +31,7 @@ class ImportedCameraConfig(BackendConfig):
 
     backend: Literal["imported"] = "imported"
     format: Literal["vipe", "colmap", "tum"] = Field("vipe", description="Which program's files these are.")
-    template: str = Field(
+    template: Template = Field(
         "",
         description="Path with {stem} (the video's file name without its ending) or {source_id}. vipe: the results "
         "folder, whose files are named by the stem; colmap: a model folder; tum: a trajectory file.",
@@ -54,13 +54,6 @@ class ImportedCameraConfig(BackendConfig):
         description="tum: field of view over the longer side where the manifest gives no focal length.",
     )
     max_side: int = Field(640, ge=128, description="Longer side, in pixels, at which frames are decoded.")
-
-    @field_validator("template")
-    @classmethod
-    def _names_the_source(cls, value: str) -> str:
-        if value and "{stem}" not in value and "{source_id}" not in value:
-            raise ValueError("the template must hold {stem} or {source_id}, else all videos would get one camera")
-        return value
 
     def problem(self) -> Problem | None:
         if not self.template:
@@ -148,13 +141,12 @@ class ImportedCamera:
         return CameraResult(camera, quality)
 
     def _read(self, clip: Clip) -> Trajectory:
-        stem = Path(clip.video).stem
-        place = Path(self._config.template.replace("{stem}", stem).replace("{source_id}", clip.source_id))
+        path = place(self._config.template, clip)
         if self._config.format == "vipe":
-            return read_vipe(place / "pose" / f"{stem}.npz", place / "intrinsics" / f"{stem}.npz")
+            return read_vipe(path / "pose" / f"{stem(clip)}.npz", path / "intrinsics" / f"{stem(clip)}.npz")
         if self._config.format == "colmap":
-            return read_colmap(place, self._config.max_distortion)
-        return read_tum(place)
+            return read_colmap(path, self._config.max_distortion)
+        return read_tum(path)
 
     @staticmethod
     def _gap(at: np.ndarray, wanted: np.ndarray) -> float:

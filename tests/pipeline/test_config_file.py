@@ -120,3 +120,13 @@ def test_settings_are_laid_over() -> None:
         override({}, ["depth.references"])
     with pytest.raises(ConfigError, match="is not a section"):
         override({"depth": {"references": 2}}, ["depth.references.x=1"])
+
+
+def test_imported_depth_in_the_cameras_unit_wants_cameras_of_the_same_program() -> None:
+    depth = {"backend": {"backend": "imported", "template": "/results/{stem}"}}
+    vipe = {"backend": {"backend": "imported", "format": "vipe", "template": "/results/{stem}"}}
+    for camera in ({}, vipe, {**vipe, "use_camera_track": False, "backend": {**vipe["backend"], "format": "tum"}}):
+        with pytest.raises(ConfigError, match="unit to relative"):
+            validate(DatasetConfig, {"depth": depth, "camera": camera}, "a test")
+    validate(DatasetConfig, {"depth": depth, "camera": {**vipe, "use_camera_track": False}}, "a test")
+    validate(DatasetConfig, {"depth": {"backend": {**depth["backend"], "unit": "relative"}}}, "a test")

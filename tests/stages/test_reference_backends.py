@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from extractors.camera.droid import DroidCameraConfig
 from extractors.camera.imported import ImportedCameraConfig
 from extractors.depth.depth_anything import DepthAnythingClipConfig, DepthAnythingConfig
+from extractors.depth.imported import ImportedDepthConfig
 from extractors.geometry.trajectory import absolute_trajectory_error
 from extractors.style.sdxl import SdxlConfig
 from schemas.artifacts.camera import CameraArtifact
@@ -28,6 +29,7 @@ from stages.depth import DepthConfig, DepthStage
 from stages.jpeg import encode_jpeg
 from stages.scene_motion import SceneMotionConfig, SceneMotionStage
 from stages.stylize import StylizeConfig, StylizeStage
+from tests.extractors.depth.test_imported import save_archive
 from tests.extractors.style import tiny_sdxl
 from tests.paths import test_data
 
@@ -141,6 +143,34 @@ def test_depth_anything_feeds_scene_motion(  # type: ignore[no-untyped-def]
     assert motion.motion.shape == (2, LENGTH, 2, 32, 32)
     assert motion.motion.dtype == np.float16
     assert np.isfinite(motion.motion).all()
+
+
+def test_imported_depth_and_cameras_give_the_true_scene_motion(  # type: ignore[no-untyped-def]
+    clip: Clip, inputs: dict, camera_table, truth: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """ViPE's layout filled with the truth: scene motion against projection of the truth, in pixels of the frame."""
+    inverse = truth["inverse_depth_96_bg"].astype(np.float32)
+    references = reference_indices(clip.clip_id, LENGTH, 2)
+    maps = {n: np.where(inverse[n] > 0, 1 / np.maximum(inverse[n], 1e-6), np.nan) for n in references}
+    save_archive(tmp_path / "truck", maps)
+    backend = ImportedDepthConfig(template=str(tmp_path / "{stem}"))
+    depth = DepthStage(DepthConfig(backend=backend)).run(clip, inputs)
+    table = SceneMotionStage(SceneMotionConfig()).run(clip, inputs | {"camera": camera_table, "depth": depth})
+    found = SceneMotionArtifact.from_table(table)
+    step, n = found.frame_step, LENGTH - 1
+    u, v = np.meshgrid(*[(np.arange(96) + 0.5) * 512 / 96 - 0.5] * 2)
+    for r, reference in enumerate(references):
+        z = maps[reference]
+        K0, K1 = truth["K"][n - step], truth["K"][n]
+        point = np.stack([(u - K0[0, 2]) / K0[0, 0] * z, (v - K0[1, 2]) / K0[1, 1] * z, z], -1)
+        move = truth["w2c"][n] @ truth["c2w"][n - step]
+        seen = point @ move[:3, :3].T + move[:3, 3]
+        moved = np.stack([K1[0, 0] * seen[..., 0], K1[1, 1] * seen[..., 1]]) / seen[..., 2]
+        want = (moved + K1[:2, 2, None, None] - np.stack([u, v])) / 2  # the frame is half as large as the video
+        centre = want[:, 1::3, 1::3]  # the middle one of three cells of the truth lies on the middle of one of ours
+        ours = found.motion[r, n].astype(np.float32)
+        error = np.linalg.norm(ours - centre, axis=0)[np.isfinite(centre).all(0)]
+        assert np.median(error) < 0.02 * np.nanmedian(np.linalg.norm(centre, axis=0))
 
 
 def test_sdxl_pairs_are_recorded(clip: Clip, inputs: Inputs, networks: tuple[Path, Path, Path]) -> None:

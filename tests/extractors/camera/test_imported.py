@@ -162,7 +162,7 @@ def test_file_that_does_not_cover_the_clip_is_refused(tmp_path: Path) -> None:
 
 
 def test_template_must_name_the_source() -> None:
-    with pytest.raises(ValueError, match="one camera"):
+    with pytest.raises(ValueError, match="same result"):
         ImportedCameraConfig(template="/results/all")
     problem = ImportedCameraConfig().problem()
     assert problem is not None
