@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from extractors.weights.store import WeightsError
 from pipeline.config import DatasetConfig
 from pipeline.work import digest, key_params
 from schemas.clip import Clip
@@ -62,14 +63,28 @@ def make_spec(
         params=params,
         backend=str(getattr(backend, "backend", "")),
         backend_version=backend.version if backend else 0,
-        weights_digest=backend.weights_digest() if backend else "",
+        weights_digest=_weights_digest(name, backend) if backend else "",
         resources=resources,
         build=partial(stage, config),
     )
 
 
+def _weights_digest(stage: str, backend: BackendConfig) -> str:
+    try:
+        return backend.weights_digest()
+    except OSError as error:
+        problem = backend.problem()
+        advice = (
+            f"{problem.cause}: {problem.remedy}" if problem else "`mikudance weights list` says where they come from"
+        )
+        raise WeightsError(
+            f"{stage}: the backend {getattr(backend, 'backend', '')} cannot be used: {error.filename}, whose content "
+            f"is part of the artifact keys, cannot be read here ({error.strerror}). {advice}"
+        ) from error
+
+
 def build_graph(config: DatasetConfig) -> dict[str, StageSpec]:
-    """Specs by stage name, `ingest` first, then the clip stages in topological order. Raises FileNotFoundError where a
+    """Specs by stage name, `ingest` first, then the clip stages in topological order. Raises WeightsError where a
     backend's weights are absent.
     """
     run = config.run

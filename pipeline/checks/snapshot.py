@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from extractors.weights.store import WeightsError
 from pipeline.checks.measure import MEASURED_STAGES, Measurement, measurement_key, measurement_of_row
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
@@ -110,7 +111,7 @@ def read_snapshot(dataset: Dataset) -> Snapshot:
 def _graph(dataset: Dataset) -> tuple[dict[str, StageSpec], str]:
     try:
         return build_graph(dataset.config), ""
-    except FileNotFoundError as error:  # artifact keys contain the weights' digest
+    except WeightsError as error:  # artifact keys contain the weights' digest
         return {}, f"what the present configuration makes is not known here: {error}"
 
 

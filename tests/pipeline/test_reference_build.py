@@ -16,6 +16,7 @@ import pytest
 import torch
 import webdataset
 
+from extractors.weights.store import WeightsError
 from pipeline.config import DatasetConfig
 from pipeline.config_file import validate
 from pipeline.dataset import Dataset
@@ -191,7 +192,12 @@ def test_droid_without_cuda_stops_its_stage_and_fails_no_clip(
     dataset: Path, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(dataset, tmp_path / "dataset"))
-    summary = build(root, [], config=config_of({**settings, "camera": {"backend": {"backend": "droid"}}}))
+    backend = {"backend": "droid", "source": str(tmp_path), "checkpoint": str(tmp_path / "droid.pth")}
+    config = config_of({**settings, "camera": {"backend": backend}})
+    with pytest.raises(WeightsError, match=r"camera: the backend droid .*droid\.pth.*CUDA"):
+        build(root, [], config=config)
+    (tmp_path / "droid.pth").touch()  # the digest is known: the stage is planned, and its workers say why they stop
+    summary = build(root, [], config=config)
     assert "CUDA" in summary.broken["camera"]
     assert summary.failed == summary.quarantined == {}
     assert summary.left >= len(SHOTS)
