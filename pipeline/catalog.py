@@ -4,18 +4,20 @@ All tables are append-only in normal work, so that two drivers never conflict; t
 keys count once. Clocks and host names live here, never in artifacts.
 """
 
+import contextlib
 import os
 import random
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
+from pyarrow import fs
 
-from pipeline.storage import Storage
+from pipeline.storage import Storage, StorageError, UnwritableError
 from schemas.catalog import TABLES
 
 CONFLICT_TRIES = 20
@@ -35,34 +37,53 @@ class Catalog:
         return self._storage.full(f"catalog/{table}")
 
     def append(self, table: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Appends rows in one commit. Raises pyarrow errors for a row that does not fit the schema."""
+        """Appends rows in one commit.
+
+        Raises UnwritableError, and pyarrow errors for a row that does not fit the schema.
+        """
         if not rows:
             return
         data = pa.Table.from_pylist(list(rows), schema=TABLES[table])
         for attempt in range(CONFLICT_TRIES):
             try:
-                write_deltalake(self.uri(table), data, mode="append", storage_options=self._options or None)
+                with self._writing(table):
+                    write_deltalake(self.uri(table), data, mode="append", storage_options=self._options or None)
                 return
-            except CommitFailedError:
+            except UnwritableError as error:
                 # Appends do not conflict with each other, but two writers that both create the table do.
-                if attempt == CONFLICT_TRIES - 1:
+                if not isinstance(error.__cause__, CommitFailedError) or attempt == CONFLICT_TRIES - 1:
                     raise
                 time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))  # noqa: S311 (spreads writers, no secret)
 
     def read(self, table: str, columns: list[str] | None = None) -> pa.Table:
-        """A table's rows in the order they were committed, only `columns` if given."""
-        schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
+        """A table's rows in the order they were committed, only `columns` if given. Raises StorageError."""
+        schema = _schema(table, columns)
         if not self.exists(table):
             return schema.empty_table()
-        return self.delta(table).to_pyarrow_table(columns=columns).cast(schema)
+        try:
+            return self._scanned(table).to_table(columns=columns).cast(schema)
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise StorageError(
+                f"{self.uri(table)} cannot be read ({_one_line(error)}): put the folder back from a copy; without one, "
+                f"move {self._storage.full('catalog')} away and build from the same videos again: it takes over what "
+                "is made"
+            ) from error
 
-    def select(self, table: str, column: str, values: Collection[str]) -> list[dict[str, Any]]:
-        """Rows whose `column` is one of `values`; only these are held in memory."""
+    def select(
+        self, table: str, column: str, values: Collection[str], columns: list[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows whose `column` is one of `values`, only `columns` if given; only these are held in memory."""
         if not values or not self.exists(table):
             return []
         wanted = pc.field(column).isin(pa.array(sorted(values), pa.string()))
-        found = self.delta(table).to_pyarrow_dataset().to_table(filter=wanted)
-        return found.cast(TABLES[table]).to_pylist()
+        found = self._scanned(table).to_table(filter=wanted, columns=columns)
+        return found.cast(_schema(table, columns)).to_pylist()
+
+    def _scanned(self, table: str) -> Any:
+        # On disk with Arrow's own file access: delta-rs's calls back into Python from Arrow's threads, and those may
+        # still be closing files while the interpreter ends, which aborts the process.
+        files = fs.SubTreeFileSystem(self.uri(table), fs.LocalFileSystem()) if self._storage.local else None
+        return self.delta(table).to_pyarrow_dataset(filesystem=files)
 
     def delta(self, table: str) -> DeltaTable:
         """The Delta table itself. Raises deltalake's error where it was never written."""
@@ -87,7 +108,8 @@ class Catalog:
         if any(not value.replace("_", "").isalnum() for value in values):
             raise ValueError("values to forget must be plain ids")
         names = ", ".join(f"'{value}'" for value in values)
-        self.delta(table).delete(f"{column} IN ({names})")
+        with self._writing(table):
+            self.delta(table).delete(f"{column} IN ({names})")
 
     def replace(self, table: str, data: pa.Table) -> None:
         """A table anew with exactly `data`, and no earlier version to go back to.
@@ -115,11 +137,30 @@ class Catalog:
             if self.exists(table):
                 delta = self.delta(table)
                 if len(delta.file_uris()) > COMPACT_ABOVE_FILES:
-                    delta.optimize.compact()
+                    with self._writing(table):
+                        delta.optimize.compact()
+
+    @contextlib.contextmanager
+    def _writing(self, table: str) -> Iterator[None]:
+        try:
+            yield
+        except (DeltaError, OSError) as error:
+            raise UnwritableError(
+                f"{self.uri(table)} cannot be written ({_one_line(error)}): free space or make the place writable, "
+                "then run the same command again; what is finished is kept"
+            ) from error
+
+
+def _schema(table: str, columns: list[str] | None) -> pa.Schema:
+    return TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
 
 
 def _aside(table: str) -> str:
     return f"catalog/{table}.replacement.parquet"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _object_store_options() -> dict[str, str]:

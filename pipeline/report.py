@@ -17,7 +17,7 @@ def print_summary(console: Console, dataset: Dataset, summary: RunSummary) -> No
     else:
         console.print(_stage_table(summary))
     for stage, reason in summary.broken.items():
-        console.print(f"stage {stage} could not start its workers: {reason}", style="red", markup=False)
+        console.print(f"stage {stage} could not go on: {reason}", style="red", markup=False)
     if summary.left:
         console.print(f"{summary.left} items were not run; the same command goes on from here")
     failed = sum(summary.failed.values()) + sum(summary.quarantined.values())

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -19,10 +20,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY = ".tmp-"
+_DIGEST_KEY = "mikudance.sha256"
+_DIGEST = re.compile(re.escape(_DIGEST_KEY).encode() + rb"..([0-9a-f]{64})", re.DOTALL)
+"""The footer's entry with the file's own sha256; two bytes of Thrift stand between key and value."""
+_UNSET = b"0" * 64
 
 
 class StorageError(RuntimeError):
     """A file of the dataset that cannot be read or written; the message names it, the cause and the next step."""
+
+
+class UnwritableError(StorageError):
+    """The dataset's disk or store does not take a file: full, read-only, no rights. No item's fault."""
 
 
 class Storage:
@@ -59,15 +68,23 @@ class Storage:
         return Path(self.full(path)).open("rb") if self.local else self._fs.open(self.full(path), "rb")
 
     def write(self, path: str, data: bytes) -> None:
-        """Writes a whole file, replacing what was there; atomic."""
-        if self.local:
-            with self._rename_into(path) as temporary:
-                temporary.write_bytes(data)
-        else:
-            self._fs.pipe_file(self.full(path), data)
+        """Writes a whole file, replacing what was there; atomic. Raises UnwritableError."""
+        with self._writing(path):
+            if self.local:
+                with self._rename_into(path) as temporary:
+                    temporary.write_bytes(data)
+            else:
+                self._fs.pipe_file(self.full(path), data)
 
     def write_if_absent(self, path: str, data: bytes) -> bool:
-        """Writes a file only if there is none, atomically against other writers. Returns whether it was written."""
+        """Writes a file only if there is none, atomically against other writers. Returns whether it was written.
+
+        Raises UnwritableError.
+        """
+        with self._writing(path):
+            return self._write_if_absent(path, data)
+
+    def _write_if_absent(self, path: str, data: bytes) -> bool:
         if not self.local:
             try:
                 self._fs.pipe_file(self.full(path), data, mode="create")
@@ -87,14 +104,15 @@ class Storage:
         return True
 
     def put_file(self, path: str, source: Path) -> None:
-        """Moves (local) or uploads a finished file from a temporary place on local disk."""
-        if self.local:
-            target = Path(self.full(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _flush(source)
-            source.replace(target)
-        else:
-            self._fs.put_file(str(source), self.full(path))
+        """Moves (local) or uploads a finished file from a temporary place on local disk. Raises UnwritableError."""
+        with self._writing(path):
+            if self.local:
+                target = Path(self.full(path))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _flush(source)
+                source.replace(target)
+            else:
+                self._fs.put_file(str(source), self.full(path))
 
     def remove(self, path: str) -> None:
         if self.local:
@@ -132,22 +150,55 @@ class Storage:
             return digest.hexdigest()
 
     def write_table(self, path: str, table: pa.Table) -> tuple[str, int]:
-        """Writes a Parquet file (zstd, no clock inside: equal tables give equal bytes). Returns sha256 and bytes."""
+        """Writes a Parquet file (zstd, no clock inside: equal tables give equal bytes). Returns sha256 and bytes.
+
+        The footer holds the sha256 of the file itself, its own place left out: Parquet notices few flipped bits, and a
+        reader here has no catalog to compare with.
+        """
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
-        data = buffer.getvalue()
-        self.write(path, data)
+        with pq.ParquetWriter(
+            buffer, table.schema, compression="zstd", use_dictionary=False, write_statistics=False
+        ) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_DIGEST_KEY: _UNSET.decode()})
+        data = bytearray(buffer.getvalue())
+        start = data.rindex(_UNSET)
+        data[start : start + len(_UNSET)] = _own_digest(data, start)
+        self.write(path, bytes(data))
         return hashlib.sha256(data).hexdigest(), len(data)
 
     def read_table(self, path: str) -> pa.Table:
-        """Reads a Parquet file whole. Raises StorageError naming the file where it is absent or damaged."""
+        """Reads a Parquet file whole. Raises StorageError naming the file where it is absent or damaged.
+
+        A file without a digest of its own (another program's, an older version's) is taken as Parquet takes it.
+        """
         try:
-            return pq.read_table(io.BytesIO(self.read(path)))
+            data = self.read(path)
         except FileNotFoundError as error:
             raise StorageError(f"{self.full(path)} is missing; `mikudance verify` tells what to do") from error
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StorageError(
-                f"{self.full(path)} is damaged ({error}); `mikudance verify --repair` removes it"
+        except OSError as error:
+            raise StorageError(f"{self.full(path)} cannot be read: {error}") from error
+        places = list(_DIGEST.finditer(data))
+        if places and _own_digest(data, places[-1].start(1)) != places[-1][1]:
+            raise self._damaged(path, "its sha256 is not the one that it was written with")
+        try:
+            table = pq.read_table(io.BytesIO(data))
+            metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != _DIGEST_KEY.encode()}
+            return table.replace_schema_metadata(metadata or None)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(path, str(error)) from error
+
+    def _damaged(self, path: str, why: str) -> StorageError:
+        return StorageError(f"{self.full(path)} is damaged ({why}); `mikudance verify --repair` removes it")
+
+    @contextlib.contextmanager
+    def _writing(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnwritableError(
+                f"{self.full(path)} cannot be written ({error.strerror or error}): free space or make the place "
+                "writable, then run the same command again; what is finished is kept"
             ) from error
 
     @contextlib.contextmanager
@@ -172,3 +223,11 @@ def _flush(path: Path) -> None:
     # Without it a power cut after the rename can leave an empty file under the final name.
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _own_digest(data: bytes | bytearray, start: int) -> bytes:
+    """sha256 of a file's bytes, in hex digits, without the 64 bytes at `start` that hold it."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:start])
+    digest.update(view[start + len(_UNSET) :])
+    return digest.hexdigest().encode()

@@ -30,6 +30,7 @@ def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = Non
         ray.init(address=address, **common)
     else:
         ray.init(
+            address="local",  # without it Ray joins whatever cluster it finds on this machine
             num_cpus=cpus,
             include_dashboard=False,
             object_store_memory=object_store_mb * 1_000_000,
@@ -44,6 +45,11 @@ def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = Non
 def nodes() -> list[dict[str, float]]:
     """Resources of every living node."""
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def living_nodes() -> set[str]:
+    """Ids of the nodes that the cluster's head believes alive; it notices a dead one after up to 20 seconds."""
+    return {str(node["NodeID"]) for node in ray.nodes() if node["Alive"]}
 
 
 def total_resources() -> dict[str, float]:

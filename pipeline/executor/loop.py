@@ -12,13 +12,16 @@ from pipeline.executor.pool import Finished, Pool
 from pipeline.executor.scaling import decide, default_limit, misfit
 from pipeline.executor.tracker import Tracker
 from pipeline.executor.worker import ItemDone, ItemFailed, Job
-from pipeline.storage import Storage
+from pipeline.storage import Storage, UnwritableError
 from pipeline.work import WorkItem
 from schemas.config import Resources
 
 START_TRIES = 3
 SCALE_EVERY_S = 0.25
 LOST_NODE_TRIES = 10
+FIT_EVERY_S = 5.0
+NO_NODE_S = 300.0
+"""How long a stage waits for a node that can hold it, once the last such node is gone."""
 
 
 class ExecutorError(RuntimeError):
@@ -45,7 +48,11 @@ class Observer(Protocol):
 
 @dataclass
 class Outcome:
-    """How a run ended. broken: stages whose workers do not start, with the reason; their items are left for a rerun."""
+    """How a run ended.
+
+    left: items for a rerun. broken: why, by stage: its workers do not start, no node is left that can hold one, or an
+    artifact has to be repaired first (then only the items that read it are left).
+    """
 
     done: int = 0
     quarantined: int = 0
@@ -72,20 +79,13 @@ def execute(
     """Runs items (each once its inputs exist) on the connected Ray cluster. Ray must be initialised.
 
     stop: asked often; once True, nothing more is handed out, items in flight are waited for, and the call returns.
+    Raises ExecutorError where a stage fits no node, UnwritableError where the dataset takes no more files.
     """
     tracker = Tracker(items)
     used = {name: stages[name] for name in tracker.stages()}
     check_fit(used)
-    total = total_resources()
     pools = {
-        name: Pool(
-            stage=name,
-            root=root,
-            make_job=run.make_job,
-            resources=run.resources,
-            limit=run.resources.workers or default_limit(run.resources, total),
-        )
-        for name, run in used.items()
+        name: Pool(stage=name, root=root, make_job=run.make_job, resources=run.resources) for name, run in used.items()
     }
     observer.started(dict(tracker.total))
     outcome = Outcome()
@@ -101,7 +101,8 @@ def _loop(
     tracker: Tracker, pools: dict[str, Pool], observer: Observer, stop: Callable[[], bool], outcome: Outcome
 ) -> None:
     lost: dict[str, int] = {}
-    next_scaling = 0.0
+    next_scaling = next_fitting = 0.0
+    unfit: dict[str, float] = {}
     while True:
         stopping = stop()
         for name, pool in pools.items():
@@ -117,6 +118,9 @@ def _loop(
         if not stopping and time.monotonic() >= next_scaling:
             _scale(tracker, pools)
             next_scaling = time.monotonic() + SCALE_EVERY_S
+        if time.monotonic() >= next_fitting:
+            _give_up_unfit(tracker, pools, unfit, outcome)
+            next_fitting = time.monotonic() + FIT_EVERY_S
         references = [reference for pool in pools.values() for reference in pool.references()]
         settled: list[Finished] = []
         if references:
@@ -149,20 +153,39 @@ def _take_in(
         lost[item.key] = lost.get(item.key, 0) + 1
         tracker.give_back(item)
         return
+    if result.cause == "unwritable" and tracker.attempts(item) + 1 >= attempts:
+        raise UnwritableError(result.error)  # every other item would fail alike, and none is to blame
     if tracker.failed(item, 1 if result.cause == "refused" else attempts):
+        if result.cause == "damaged":  # to be mended elsewhere; a quarantine would outlast the mending
+            outcome.broken[item.stage] = f"{item.item_id}: {result.error}"
+            outcome.left += 1
+            return
         outcome.quarantined += 1
         observer.quarantined(item, result, tracker.attempts(item))
     else:
         observer.retried(item, result, tracker.attempts(item))
 
 
+def _give_up_unfit(tracker: Tracker, pools: dict[str, Pool], unfit: dict[str, float], outcome: Outcome) -> None:
+    """Leaves the items of stages that no living node has been able to hold for a while. unfit: since when, by stage."""
+    alive, now = nodes(), time.monotonic()
+    for name, pool in pools.items():
+        text = misfit(name, pool.resources, alive)
+        if text is None or pool.busy or not tracker.ready(name):
+            unfit.pop(name, None)
+        elif now - unfit.setdefault(name, now) > NO_NODE_S:
+            outcome.broken[name] = text
+            outcome.left += len(tracker.drop_stage(name))
+
+
 def _scale(tracker: Tracker, pools: dict[str, Pool]) -> None:
+    total = total_resources()  # asked each time: nodes come and go
     states = [
-        pool.state(tracker.ready(name), tracker.waiting(name))
+        pool.state(tracker.ready(name), tracker.waiting(name), default_limit(pool.resources, total))
         for name, pool in pools.items()
         if len(pool.start_failures) < START_TRIES
     ]
-    decision = decide(states, total_resources())
+    decision = decide(states, total)
     for name in decision.release:
         pools[name].release()
     for name in decision.start:

@@ -1,4 +1,8 @@
-"""One stage's Ray actors: start, hand out, notice death and lateness. One item a worker: a death has one suspect."""
+"""One stage's Ray actors: start, hand out, notice death and lateness. One item a worker: a death has one suspect.
+
+A node that is lost takes its workers with it, and Ray tells of the workers before it knows of the node: a worker that
+has become unreachable is asked again until Ray can say whether it died alone or with its node.
+"""
 
 import time
 from collections.abc import Callable
@@ -18,6 +22,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from pipeline.executor.cluster import living_nodes
 from pipeline.executor.scaling import PoolState, demand
 from pipeline.executor.worker import ItemDone, ItemFailed, Job, Worker
 from pipeline.storage import Storage
@@ -27,14 +32,46 @@ from schemas.config import Resources
 START_TIMEOUT_S = 900.0
 """A worker that has not loaded its model by then counts as failed; environments may be built on first use."""
 
-DEATHS = (ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RaySystemError, WorkerCrashedError)
+HOMELESS_S = 15.0
+"""A stage whose only worker has waited for a place longer than this makes others give up idle workers."""
+ASK_EVERY_S = 0.5
+DOUBT_S = 120.0
+"""An unreachable worker of which Ray can say nothing for so long is ended, and nobody is blamed."""
+
+DEATHS = (ActorDiedError, NodeDiedError, RayActorError, RaySystemError, WorkerCrashedError)
+
+
+@dataclass(frozen=True)
+class _Actor:
+    """A worker and the node that it lives on."""
+
+    handle: Any
+    node: str = ""
+
+
+@dataclass
+class _Starting:
+    """placed: reference to the worker's node, ready once its process runs."""
+
+    handle: Any
+    placed: Any
+    since: float
 
 
 @dataclass
 class _Busy:
-    actor: Any
+    actor: _Actor
     item: WorkItem
     since: float
+
+
+@dataclass
+class _Doubt:
+    """An unreachable worker: since when, and when it was last asked."""
+
+    busy: _Busy
+    since: float
+    asked: float
 
 
 @dataclass(frozen=True)
@@ -49,12 +86,9 @@ class Finished:
 class Pool:
     """The workers of one stage."""
 
-    def __init__(
-        self, *, stage: str, root: str, make_job: Callable[[Storage], Job], resources: Resources, limit: int
-    ) -> None:
+    def __init__(self, *, stage: str, root: str, make_job: Callable[[Storage], Job], resources: Resources) -> None:
         self.stage = stage
         self.resources = resources
-        self.limit = limit
         self.start_failures: list[str] = []
         wanted = demand(resources)
         custom = {name: amount for name, amount in wanted.items() if name not in ("CPU", "GPU")}
@@ -69,21 +103,23 @@ class Pool:
             options["runtime_env"] = resources.runtime_env
         self._actor_class = ray.remote(Worker).options(**options)
         self._arguments = {"root": root, "make_job": make_job}
-        self._starting: dict[Any, tuple[Any, float]] = {}
-        self._idle: list[Any] = []
+        self._starting: dict[Any, _Starting] = {}
+        self._idle: list[_Actor] = []
         self._busy: dict[Any, _Busy] = {}
+        self._doubtful: dict[Any, _Doubt] = {}
 
-    def state(self, ready: int, expected: int) -> PoolState:
-        """What `scaling.decide` needs to know."""
+    def state(self, ready: int, expected: int, limit: int) -> PoolState:
+        """What `scaling.decide` needs to know. limit: workers that the cluster can hold as it is now."""
         return PoolState(
             self.stage,
             ready,
             expected,
             len(self._idle),
             len(self._starting),
-            len(self._busy),
+            self.busy,
             self.resources,
-            self.limit,
+            self.resources.workers or limit,
+            homeless=self._homeless(),
         )
 
     @property
@@ -92,32 +128,36 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        return len(self._busy)
+        return len(self._busy) + len(self._doubtful)
 
     def start(self) -> None:
         """Asks Ray for one more worker; it becomes idle once its model is loaded."""
-        actor = self._actor_class.remote(**self._arguments)
-        self._starting[actor.start.remote()] = (actor, time.monotonic())
+        handle = self._actor_class.remote(**self._arguments)
+        placed = handle.node.remote()
+        self._starting[handle.start.remote()] = _Starting(handle, placed, time.monotonic())
 
     def release(self) -> None:
         """Ends one idle worker."""
         if self._idle:
-            ray.kill(self._idle.pop())
+            ray.kill(self._idle.pop().handle)
 
     def hand_out(self, item: WorkItem) -> None:
         """Gives an item to an idle worker."""
         actor = self._idle.pop()
-        self._busy[actor.run.remote(item)] = _Busy(actor, item, time.monotonic())
+        self._busy[actor.handle.run.remote(item)] = _Busy(actor, item, time.monotonic())
 
     def references(self) -> list[Any]:
         """What the driver waits for."""
-        return [*self._starting, *self._busy]
+        late = time.monotonic() - ASK_EVERY_S
+        return [*self._starting, *self._busy, *(r for r, doubt in self._doubtful.items() if doubt.asked < late)]
 
     def settle(self, reference: Any) -> Finished | None:
         """Takes in one reference that Ray reports as ready: a worker that has started, or an item."""
         if reference in self._starting:
             self._settle_start(reference)
             return None
+        if reference in self._doubtful:
+            return self._settle_doubt(reference)
         busy = self._busy.pop(reference, None)
         if busy is None:
             return None
@@ -127,8 +167,11 @@ class Pool:
             return Finished(
                 busy.item, ItemFailed("out_of_memory", f"Ray's memory monitor ended the worker: {error}"[:2000])
             )
+        except ActorUnavailableError:
+            self._ask(busy, time.monotonic())
+            return None
         except DEATHS as error:
-            return Finished(busy.item, _death(error), blameless=_node_is_gone(error))
+            return self._died(busy, error)
         except RayError as error:
             return Finished(busy.item, ItemFailed("raised", f"Ray could not return the result: {error}"[:2000]))
         self._idle.append(busy.actor)
@@ -140,39 +183,69 @@ class Pool:
         for reference, busy in list(self._busy.items()):
             if now - busy.since > self.resources.timeout_s:
                 del self._busy[reference]
-                ray.kill(busy.actor)
+                ray.kill(busy.actor.handle)
                 text = (
                     f"not finished after {self.resources.timeout_s:g} s (limit `run.{self.stage}.timeout_s`); "
                     "the worker was ended"
                 )
                 late.append(Finished(busy.item, ItemFailed("timeout", text)))
-        for reference, (actor, since) in list(self._starting.items()):
-            if now - since > START_TIMEOUT_S:
+        for reference, worker in list(self._starting.items()):
+            if now - worker.since > START_TIMEOUT_S:
                 del self._starting[reference]
-                ray.kill(actor)
+                ray.kill(worker.handle)
                 self.start_failures.append(f"no worker started within {START_TIMEOUT_S:g} s")
         return late
 
     def close(self) -> list[WorkItem]:
         """Ends all workers; returns the items that they held."""
-        held = [busy.item for busy in self._busy.values()]
-        for actor in [*self._idle, *(a for a, _ in self._starting.values()), *(b.actor for b in self._busy.values())]:
-            ray.kill(actor)
-        self._idle, self._starting, self._busy = [], {}, {}
-        return held
+        working = [*self._busy.values(), *(doubt.busy for doubt in self._doubtful.values())]
+        actors = [*self._idle, *(busy.actor for busy in working)]
+        for handle in [*(actor.handle for actor in actors), *(worker.handle for worker in self._starting.values())]:
+            ray.kill(handle)
+        self._idle, self._starting, self._busy, self._doubtful = [], {}, {}, {}
+        return [busy.item for busy in working]
+
+    def _homeless(self) -> bool:
+        if self._idle or self.busy or not self._starting:
+            return False
+        now = time.monotonic()
+        waiting = [worker.placed for worker in self._starting.values() if now - worker.since > HOMELESS_S]
+        placed, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0) if waiting else ([], [])
+        return bool(waiting) and len(waiting) == len(self._starting) and not placed
 
     def _settle_start(self, reference: Any) -> None:
-        actor, _ = self._starting.pop(reference)
+        worker = self._starting.pop(reference)
         try:
             ray.get(reference, timeout=0)
-        except GetTimeoutError:
-            self._starting[reference] = (actor, time.monotonic())
-        except RayError as error:
-            self.start_failures.append(str(error))
-            ray.kill(actor)
-        else:
-            self._idle.append(actor)
+            self._idle.append(_Actor(worker.handle, ray.get(worker.placed, timeout=0)))
             self.start_failures.clear()
+        except GetTimeoutError:
+            self._starting[reference] = worker
+        except RayError as error:
+            if not isinstance(error, ActorUnavailableError) and not _node_is_gone(error):
+                self.start_failures.append(str(error))
+            ray.kill(worker.handle)
+
+    def _ask(self, busy: _Busy, since: float) -> None:
+        self._doubtful[busy.actor.handle.node.remote()] = _Doubt(busy, since, time.monotonic())
+
+    def _settle_doubt(self, reference: Any) -> Finished | None:
+        doubt = self._doubtful.pop(reference)
+        now = time.monotonic()
+        try:
+            ray.get(reference)
+        except ActorUnavailableError:
+            if now - doubt.since < DOUBT_S:
+                self._ask(doubt.busy, doubt.since)
+                return None
+        except DEATHS as error:
+            return self._died(doubt.busy, error)
+        ray.kill(doubt.busy.actor.handle)  # it may answer again, but its item's result is lost
+        return Finished(doubt.busy.item, ItemFailed("killed", "the connection to the worker was lost"), blameless=True)
+
+    def _died(self, busy: _Busy, error: Exception) -> Finished:
+        blameless = _node_is_gone(error) or (busy.actor.node != "" and busy.actor.node not in living_nodes())
+        return Finished(busy.item, _death(error), blameless=blameless)
 
 
 def _death(error: Exception) -> ItemFailed:
@@ -186,6 +259,7 @@ def _death(error: Exception) -> ItemFailed:
 
 
 def _node_is_gone(error: Exception) -> bool:
-    return (
-        isinstance(error, NodeDiedError) or "node died" in str(error).lower() or "node was dead" in str(error).lower()
+    text = str(error).lower()
+    return isinstance(error, NodeDiedError) or any(
+        words in text for words in ("node died", "node has died", "node was dead")
     )

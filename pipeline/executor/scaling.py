@@ -6,6 +6,8 @@ The rule, in order:
 |-----------------------------------------------------|------------------------------------------------------------|
 | work ready, no idle or starting worker, room left   | start one (stages without any worker first)                |
 | work ready, no worker at all, no room               | release idle workers of stages without ready work, then start |
+| Ray finds no node with room for a starting worker,  | release one idle worker of a stage without ready work,     |
+| and the stage has no other                          | which may stand where the room is                          |
 | no work ready or expected                           | release its idle workers                                   |
 
 So stages that do not fit together run one after another instead of waiting for each other for ever, and a worker with
@@ -19,7 +21,11 @@ from schemas.config import Resources
 
 @dataclass(frozen=True)
 class PoolState:
-    """One stage's pool: items ready to run, items that may become ready, and its workers."""
+    """One stage's pool: items ready to run, items that may become ready, and its workers.
+
+    homeless: its only workers are starting ones that Ray has not placed on a node for a while: the cluster has what
+    they ask for, but no single node has it free.
+    """
 
     stage: str
     ready: int
@@ -29,6 +35,7 @@ class PoolState:
     busy: int
     resources: Resources
     limit: int
+    homeless: bool = False
 
     @property
     def alive(self) -> int:
@@ -60,6 +67,12 @@ def decide(pools: list[PoolState], total: dict[str, float]) -> Decision:
     by_name = {p.stage: p for p in pools}
     for stage in release:
         _give(free, by_name[stage].resources)
+
+    if any(p.homeless for p in pools) and any(spare.values()):
+        victim = max(spare, key=lambda stage: spare[stage])
+        spare[victim] -= 1
+        release.append(victim)
+        _give(free, by_name[victim].resources)
 
     start: list[str] = []
     wanting = sorted((p for p in pools if _wanted(p) > 0), key=lambda p: p.alive > 0)
@@ -96,14 +109,23 @@ def misfit(stage: str, resources: Resources, nodes: list[dict[str, float]]) -> s
         return "the Ray cluster has no living node"
     if any(all(node.get(name, 0.0) >= amount for name, amount in wanted.items()) for node in nodes):
         return None
-    settings = {"CPU": "cpus", "GPU": "gpus"}
-    name = max(wanted, key=lambda n: wanted[n] - max(node.get(n, 0.0) for node in nodes))
-    best = max(node.get(name, 0.0) for node in nodes)
-    setting = settings.get(name, f"custom.{name}")
+    best = {name: max(node.get(name, 0.0) for node in nodes) for name in wanted}
+    short = max(wanted, key=lambda name: wanted[name] - best[name])
+    if best[short] >= wanted[short]:
+        needs = " and ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+        settings = " or ".join(f"`{_setting(stage, name)}`" for name in wanted)
+        return (
+            f"stage {stage!r} asks for {needs} on one node, and no node has them together: lower {settings} or add one"
+        )
     return (
-        f"stage {stage!r} asks for {wanted[name]:g} {name} a worker but no node that could run it has more than "
-        f"{best:g}: lower `run.{stage}.{setting}` or add a node"
+        f"stage {stage!r} asks for {wanted[short]:g} {short} a worker but no node that could run it has more than "
+        f"{best[short]:g}: lower `{_setting(stage, short)}` or add a node"
     )
+
+
+def _setting(stage: str, resource: str) -> str:
+    names = {"CPU": "cpus", "GPU": "gpus"}
+    return f"run.{stage}.{names.get(resource, f'custom.{resource}')}"
 
 
 def _wanted(pool: PoolState) -> int:

@@ -2,24 +2,31 @@
 own death reaches the driver as an error.
 """
 
+import errno
 import os
 import socket
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pyarrow as pa
+import ray
 
 from pipeline.executor.metrics import StageMetrics
-from pipeline.storage import Storage, StorageError
+from pipeline.storage import Storage, StorageError, UnwritableError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
 from stages.base import StageError
 
-OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError")
+OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError", "UnwritableError")
 """Errors whose message already is a sentence for people; others are shown with their type."""
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""What the system says of a disk that takes no more, wherever the file was to be."""
+
+
+Cause = Literal["refused", "unreadable", "raised", "killed", "timeout", "out_of_memory", "damaged", "unwritable"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,12 @@ class ItemDone:
 class ItemFailed:
     """Why an item gave no artifact.
 
-    cause: refused (the stage says that the input cannot be used: another try would say the same) | raised | killed |
-    timeout | out_of_memory.
+    cause: refused (the stage says that the input cannot be used: another try would say the same) | unreadable (the
+    source file) | raised | killed | timeout | out_of_memory | damaged (an artifact that it reads cannot be read) |
+    unwritable (the dataset's disk or store takes nothing). The last two are no item's fault and no quarantine.
     """
 
-    cause: str
+    cause: Cause
     error: str
     traceback: str = ""
 
@@ -62,6 +70,10 @@ class Worker:
         self._job: Job | None = None
         self._metrics = StageMetrics()
 
+    def node(self) -> str:
+        """Id of the Ray node that it runs on."""
+        return str(ray.get_runtime_context().get_node_id())
+
     def start(self) -> tuple[int, str]:
         """Loads the stage. Returns process id and host name, once the worker can take items."""
         self._job = self._make_job(self._storage)
@@ -75,12 +87,7 @@ class Worker:
             self._metrics.done(item.stage, done.header.status, done.bytes, done.seconds)
             return done
         except Exception as error:  # noqa: BLE001 (one bad clip never stops a run; the error is recorded and shown)
-            kind = type(error).__name__
-            cause = "raised"
-            if isinstance(error, StageError):
-                cause = "refused"
-            elif isinstance(error, MemoryError) or kind == "OutOfMemoryError":
-                cause = "out_of_memory"
+            kind, cause = type(error).__name__, _cause(error)
             self._metrics.failed(item.stage, cause)
             text = str(error) if kind in OWN_ERRORS else f"{kind}: {error}"
             return ItemFailed(cause, text[:2000], traceback.format_exc()[-8000:])
@@ -102,6 +109,18 @@ class Worker:
         except (StorageError, ArtifactError):
             return None  # damaged: made again below, which replaces it
         return ItemDone(path, self._storage.sha256(path), self._storage.size(path), header, None, socket.gethostname())
+
+
+def _cause(error: Exception) -> Cause:
+    if isinstance(error, StageError):
+        return "refused"
+    if isinstance(error, UnwritableError) or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
+        return "unwritable"
+    if isinstance(error, StorageError):
+        return "damaged"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out_of_memory"
+    return "raised"
 
 
 class ClipJob:

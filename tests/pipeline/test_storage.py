@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage import TEMPORARY, Storage, StorageError
+from pipeline.storage import TEMPORARY, Storage, StorageError, UnwritableError
 
 
 def test_paths_stay_inside_the_root(tmp_path: Path) -> None:
@@ -86,3 +87,46 @@ def test_equal_tables_give_equal_bytes_and_damage_is_named(tmp_path: Path) -> No
         storage.read_table("one.parquet")
     with pytest.raises(StorageError, match=r"none\.parquet is missing"):
         storage.read_table("none.parquet")
+
+
+def test_every_flipped_bit_and_every_cut_of_a_table_is_noticed_or_harmless(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    columns = {"x": pa.array(range(20)), "y": pa.array([b"\x07" * 9] * 20)}
+    table = pa.table(columns).replace_schema_metadata({b"mikudance": b'{"quality":{"error":0.25},"status":"ok"}'})
+    storage.write_table("t.parquet", table)
+    data, noticed = storage.read("t.parquet"), 0
+
+    def silent(bad: bytes) -> bool:
+        (tmp_path / "t.parquet").write_bytes(bad)
+        try:
+            return not storage.read_table("t.parquet").equals(table, check_metadata=True)
+        except StorageError:
+            nonlocal noticed
+            noticed += 1
+            return False
+
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            assert not silent(bytes(flipped)), (place, bit)
+    assert noticed > 0.9 * 8 * len(data)  # the rest lies in the name of the digest's entry
+    assert not any(silent(data[:length]) for length in range(len(data)))
+    assert not silent(data)
+
+
+def test_a_table_of_another_program_is_read_and_metadata_come_back_as_written(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    table = pa.table({"x": [1, 2]}).replace_schema_metadata({b"k": b"v"})
+    pq.write_table(table, tmp_path / "other.parquet")
+    assert storage.read_table("other.parquet").equals(table, check_metadata=True)
+    storage.write_table("own.parquet", table)
+    assert storage.read_table("own.parquet").schema.metadata == {b"k": b"v"}
+    storage.write_table("bare.parquet", pa.table({"x": [1]}))
+    assert storage.read_table("bare.parquet").schema.metadata is None
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_cause(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a file where a folder has to be")
+    with pytest.raises(UnwritableError, match=r"a/b cannot be written \((Not a directory|File exists)\)"):
+        Storage(str(tmp_path)).write("a/b", b"x")

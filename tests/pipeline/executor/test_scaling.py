@@ -39,6 +39,18 @@ def test_misfit_names_the_setting() -> None:
     assert text is not None
     assert "run.camera.gpus" in text
     assert misfit("camera", Resources(cpus=8), [{"CPU": 4}, {"CPU": 8}]) is None
+    text = misfit("camera", Resources(cpus=1, gpus=1), [{"CPU": 4}, {"GPU": 1}])
+    assert text is not None
+    assert "run.camera.cpus" in text
+    assert "run.camera.gpus" in text
+
+
+def test_a_worker_without_a_place_makes_others_give_up_one_idle_worker_at_a_time() -> None:
+    waiting = pool("b", ready=1, starting=1, homeless=True)
+    decision = decide([pool("a", expected=3, idle=2), waiting], {"CPU": 4})
+    assert decision.release == ("a",)
+    working = pool("a", ready=2, idle=2)
+    assert decide([working, waiting], {"CPU": 4}).release == ()  # never those with work at hand
 
 
 @given(
