@@ -50,7 +50,11 @@ class XPoseConfig(BackendConfig):
     tokenizer: Path | None = Field(None, description="Folder with CLIP's vocabulary; None: the weights folder.")
     box_threshold: float = Field(0.2, ge=0, le=1, description="Lowest score of an instance.")
     nms: float = Field(0.4, ge=0, le=1, description="Overlap of boxes above which the lower score is dropped.")
-    short_side: int = Field(800, ge=64, description="Pixels of the shorter side as the network sees it.")
+    short_side: int = Field(
+        800,
+        ge=256,
+        description="Pixels of the shorter side as the network sees it. It picks 900 places; less has too few.",
+    )
     long_side: int = Field(1333, ge=64, description="Pixels the longer side may have at most.")
     people: int = Field(1, ge=1, le=8, description="People kept, the most prominent first.")
     mask_side: int = Field(192, ge=16, description="Longer side of the character mask, in cells.")

@@ -29,7 +29,7 @@ from tests.paths import test_data
 from tests.pipeline.small import SETTINGS, build
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(3600)]
-FRAMES, SIZE = 8, 256
+FRAMES, SIZE = 4, 256
 SHOTS = {
     "mmd_shots.mp4": "ground_truth.npz",
     "orbit_background_character.mp4": "orbit_background.npz",
@@ -81,7 +81,7 @@ def pose_backend(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     torch.save({"model": {f"module.{name}": value for name, value in state.items()}}, folder / "random.pth")
     tiny_sdxl.save_tokenizer(folder / "tokenizer")
     return {
-        "backend": "xpose", "accept_non_commercial_licence": True, "source": source, "short_side": 128,
+        "backend": "xpose", "accept_non_commercial_licence": True, "source": source, "short_side": 256,
         "checkpoint": str(folder / "random.pth"), "tokenizer": str(folder / "tokenizer"), "batch_size": 1,
     }  # fmt: skip
 
