@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-train demo-animate test test-slow lint bench fidelity clean
+.PHONY: help demo demo-train demo-animate test test-slow lint bench chaos fidelity clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ lint: $(READY) ## format and lint in place
 
 bench: $(READY) ## speed and memory, as ratios against named peers; prints what docs/benchmarks.md records
 	$(BIN)/python -m bench
+
+chaos: $(READY) ## kill, starve and damage real builds and compare every byte with a quiet one (half an hour; disks need root)
+	$(BIN)/python -m bench.chaos
 
 fidelity: $(READY) ## accuracy of every signal against ground truth; writes docs/fidelity.md
 	$(BIN)/python -m bench.fidelity

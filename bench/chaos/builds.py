@@ -46,7 +46,8 @@ def render(folder: Path) -> Path:
 
 def config_text(*, attempts: int) -> str:
     """Configuration of the builds. attempts: more than a clip can be hit, so that no victim of chance is blamed."""
-    config = small_config(gates={"refuse_status": {}, "refuse_status_character": {}})
+    gates = {"refuse_status": {}, "refuse_status_character": {}}
+    config = small_config(gates=gates, pack={"shard_samples": 2})
     run = {name: getattr(config.run, name).model_copy(update={"attempts": attempts}) for name in SETTINGS["run"]}
     return dump(config.model_copy(update={"run": config.run.model_copy(update=run)}))
 

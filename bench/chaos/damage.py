@@ -9,7 +9,7 @@ from bench.chaos.disk import wait_for_artifacts
 from bench.chaos.ground import Ground, SilentDamageError
 
 HITS = 12
-HALF_BUILT = 3
+HALF_BUILT = 2
 
 
 def hurt(path: Path, rng: Random) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.chaos import builds
 from bench.chaos.ground import Ground, NotPossibleError
 
-SHARES = (0.02, 0.3, 0.7, 0.97)
+SHARES = (0.03, 0.5, 0.97)
 """Sizes of the full disk, as shares of what the dataset takes, each moved by chance: catalog, artifacts, shards."""
 ROOMY = 512_000_000
 
@@ -57,7 +57,7 @@ def full_disk(ground: Ground) -> str:
 
 def read_only_disk(ground: Ground) -> str:
     """A disk that turns read-only in mid-build, and a build that begins on one: refused, then identical."""
-    rng, moments = ground.rng("read-only disk"), 2
+    rng, moments = ground.rng("read-only disk"), 1
     for number in range(moments):
         folder = ground.folder / f"readonly-{number}"
         with tmpfs(folder, ROOMY):

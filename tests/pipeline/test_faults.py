@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -15,9 +14,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from pipeline.config_file import dump
+from bench.chaos import builds
 from pipeline.dataset import Dataset
-from pipeline.demo import render_demo
 from pipeline.graph import make_spec
 from pipeline.ingest.clips import clips_of
 from pipeline.ingest.sources import SourceFile, discover
@@ -30,92 +28,50 @@ from schemas.config import Resources
 from stages.base import Inputs
 from stages.ingest import IngestConfig, IngestStage
 from stages.stylize import StylizeConfig, StylizeStage
-from tests.pipeline.small import SETTINGS, build, small_config
+from tests.pipeline.small import build, small_config
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
-COMMAND = [sys.executable, "-c", "from pipeline.cli.main import main; main()"]
-SOURCES = ("camera_dolly.mp4", "character_cut.mp4")
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("videos")
-    render_demo(folder, size=128, frames=32)
-    return folder
-
-
-def config_text() -> str:
-    config = small_config(gates={"refuse_status": {}, "refuse_status_character": {}})
-    # The campaign kills at random: more tries than kills, so that none of its victims is blamed and quarantined.
-    run = {name: getattr(config.run, name).model_copy(update={"attempts": 6}) for name in SETTINGS["run"]}
-    return dump(config.model_copy(update={"run": config.run.model_copy(update=run)}))
-
-
-def start(root: Path, videos: Path, config: Path) -> "subprocess.Popen[bytes]":
-    names = [str(videos / name) for name in SOURCES]
-    arguments = ["build", *names, "--dataset", str(root), "--config", str(config)]
-    return subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
-
-
-def shards(root: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((root / "shards").glob("*"))}
-
-
-def artifacts(root: Path) -> dict[str, bytes]:
-    found = sorted((root / "artifacts").rglob("*.parquet"))
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
-
-
-def workers_of(driver: int) -> list[int]:
-    """Process ids of the run's Ray actors: they carry the class and method in their command line."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            name = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
-            if name.startswith(b"ray::Worker") and os.getsid(int(folder.name)) == os.getsid(driver):
-                found.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    return builds.render(tmp_path_factory.mktemp("videos"))
 
 
 def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
     """A quiet run, a run whose driver is killed `kills` times, one whose workers are: all end with equal bytes."""
     config = folder / "config.yaml"
-    config.write_text(config_text())
+    # The campaign kills at random: more tries than kills, so that none of its victims is blamed and quarantined.
+    config.write_text(builds.config_text(attempts=6))
     began = time.monotonic()
-    output, _ = start(folder / "quiet", videos, config).communicate(timeout=900)
+    _, output = builds.finish(builds.start_build(folder / "quiet", videos, config))
     length = time.monotonic() - began
-    wanted, made = shards(folder / "quiet"), artifacts(folder / "quiet")
-    assert wanted, output.decode()
+    quiet = builds.Dataset.read(folder / "quiet")
+    assert quiet.shards, output
 
     rng = random.Random(seed)
     for _ in range(kills):
-        process = start(folder / "driver", videos, config)
+        process = builds.start_build(folder / "driver", videos, config)
         try:
             process.wait(rng.uniform(0.15, 0.9) * length)
         except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
+            builds.kill(process.pid)
         process.communicate()
-    output, _ = start(folder / "driver", videos, config).communicate(timeout=900)
-    assert shards(folder / "driver") == wanted, f"seed {seed}: {output.decode()}"
-    assert artifacts(folder / "driver") == made
+    _, output = builds.finish(builds.start_build(folder / "driver", videos, config))
+    assert builds.Dataset.read(folder / "driver") == quiet, f"seed {seed}: {output}"
     assert [f for f in verify(Dataset.open(str(folder / "driver"))) if f.damage] == []
 
-    process = start(folder / "worker", videos, config)
+    process = builds.start_build(folder / "worker", videos, config)
     killed = 0
     while process.poll() is None and killed < kills:
         time.sleep(rng.uniform(0.05, 0.25) * length)
-        if victims := workers_of(process.pid):
-            os.kill(rng.choice(victims), signal.SIGKILL)
+        if victims := builds.workers(process.pid):
+            builds.kill(rng.choice(victims))
             killed += 1
-    output, _ = process.communicate(timeout=900)
+    code, output = builds.finish(process)
     assert killed > 0
-    assert process.returncode == 0, f"seed {seed}: {output.decode()}"
-    assert artifacts(folder / "worker") == made, f"seed {seed}: {output.decode()}"
-    assert shards(folder / "worker") == wanted, f"seed {seed}: {output.decode()}"
+    assert code == 0, f"seed {seed}: {output}"
+    assert builds.Dataset.read(folder / "worker") == quiet, f"seed {seed}: {output}"
 
 
 def test_killed_drivers_and_workers_change_nothing(videos: Path, tmp_path: Path) -> None:
