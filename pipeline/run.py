@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pipeline.dataset import Dataset
+from pipeline.dataset import Dataset, DatasetError
 from pipeline.executor.cluster import cluster
 from pipeline.executor.loop import Outcome, StageRun, execute
 from pipeline.executor.worker import ClipJob, IngestJob, ItemDone, ItemFailed
@@ -150,6 +150,8 @@ class Run:
     def _pack(self, plan: Plan) -> None:
         def execute_items(items: Sequence[WorkItem]) -> None:
             self._execute(items, {"pack": StageRun(PackJob, self.dataset.config.run.pack)})
+            if reason := self.summary.broken.get("pack"):
+                raise DatasetError(f"there is no new release: stage pack could not go on: {reason}")
 
         self.summary.release = publish(self.dataset, self.state, self.graph, execute_items, self.run_id)
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import pyarrow.compute as pc
+
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.graph import CLIP_STAGES, StageSpec
 from pipeline.pack.gates import refusals, warnings
@@ -12,7 +14,9 @@ from pipeline.pack.sample import PACKED_STAGES
 from pipeline.pack.shard import entry_of
 from pipeline.planner import clip_keys, ingest_item
 from pipeline.state import State, clips_of_sources
+from pipeline.storage import StorageError
 from pipeline.work import SampleWork, WorkItem, artifact_path
+from schemas.artifacts.header import ArtifactError
 from schemas.ids import SOURCE_ID_LENGTH
 from schemas.release import Release, ShardEntry
 
@@ -111,7 +115,11 @@ def publish(
             return None
         plan = plan_shards(chosen.samples, chosen.sizes, chosen.open_question, parent, dataset.config.pack)
         if parent is not None and not plan.items and plan.kept == parent.shards:
+            _record(dataset, parent, _unrecorded(dataset, parent), run_id)
             return PackedRelease(parent, (), chosen.refused, chosen.warned)
+        for item in plan.items:
+            if not _in_place(dataset, item):
+                state.artifacts.pop(item.key, None)
         execute_items([item for item in plan.items if item.key not in state.artifacts])
         missing = [item.item_id for item in plan.items if item.key not in state.artifacts]
         if missing:
@@ -131,8 +139,30 @@ def publish(
     raise DatasetError(f"other writers published {CONFLICT_TRIES} releases meanwhile; run the command again")
 
 
+def _in_place(dataset: Dataset, item: WorkItem) -> bool:
+    """Whether a shard was packed before and its files are there. If not, the artifact that says so is removed."""
+    storage, path = dataset.storage, artifact_path(item.stage, item.key)
+    if not storage.exists(path):
+        return False
+    try:
+        entry = _entry(dataset, item)
+        names: tuple[str, ...] = (entry.path, entry.index_path, entry.sha256_path)
+        whole = all(storage.exists(name) for name in names) and storage.size(entry.path) == entry.bytes
+    except (StorageError, ArtifactError):
+        whole = False
+    if not whole:
+        storage.remove(path)
+    return whole
+
+
 def _entry(dataset: Dataset, item: WorkItem) -> ShardEntry:
     return entry_of(dataset.storage.read_table(artifact_path(item.stage, item.key)))
+
+
+def _unrecorded(dataset: Dataset, release: Release) -> list[ShardEntry]:
+    """Shards that a run published and was killed, or told by the store that it had failed, before it recorded them."""
+    known = set(pc.unique(dataset.catalog.read("shards", ["path"]).column("path")).to_pylist())
+    return [entry for entry in release.shards if entry.path not in known]
 
 
 def _record(dataset: Dataset, release: Release, new: Sequence[ShardEntry], run_id: str) -> None:
