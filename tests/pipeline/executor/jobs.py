@@ -1,5 +1,6 @@
 """Small real jobs for executor tests: each item makes a one-row table, or misbehaves as its id says."""
 
+import errno
 import os
 import signal
 import time
@@ -26,6 +27,10 @@ class EchoJob:
             raise ValueError(f"cannot do {item.item_id}")
         if "refuse" in item.item_id:
             raise StageError(f"{item.item_id} is empty: leave it out")
+        if "damaged" in item.item_id:
+            self.storage.read_table("artifacts/first/aa/absent.parquet")
+        if "full" in item.item_id:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/tmp/x")
         if "die" in item.item_id:
             os.kill(os.getpid(), signal.SIGKILL)
         if "hang" in item.item_id:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.executor.loop import ExecutorError, StageRun, execute
 from pipeline.executor.worker import ItemDone, ItemFailed
-from pipeline.storage import Storage
+from pipeline.storage import Storage, UnwritableError
 from pipeline.work import WorkItem
 from schemas.config import Resources
 from tests.pipeline.executor.jobs import BrokenJob, EchoJob, chain
@@ -88,6 +88,34 @@ def test_a_stage_that_does_not_load_leaves_its_items_and_others_finish(tmp_path:
     assert outcome.quarantined == 0
     assert outcome.left == 2
     assert "the model file is damaged" in outcome.broken["second"]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_damaged_inputs_leave_items_for_a_rerun_and_quarantine_nothing(tmp_path: Path) -> None:
+    items = [item for name in ("a", "damaged-1", "b") for item in chain(name, STAGES)]
+    record = Record()
+    run = runs(Resources(cpus=0.5, attempts=2))
+    outcome = execute(items, run, root=str(tmp_path), observer=record, stop=lambda: False)
+    assert (outcome.done, outcome.quarantined, outcome.left) == (4, 0, 1)
+    assert record.failures == {}
+    assert record.retries == {"damaged-1": 1}
+    assert "damaged-1" in outcome.broken["first"]
+    assert "absent.parquet is missing; `mikudance verify`" in outcome.broken["first"]
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_disk_that_takes_nothing_ends_the_run_and_quarantines_nothing(tmp_path: Path) -> None:
+    items = [item for name in ("a", "full-1", "b") for item in chain(name, STAGES)]
+    record = Record()
+    with pytest.raises(UnwritableError, match=r"No space left on device: '/data/tmp/x': free space"):
+        execute(items, runs(Resources(cpus=0.5, attempts=2)), root=str(tmp_path), observer=record, stop=lambda: False)
+    assert record.failures == {}
+    (tmp_path / "artifacts").rename(tmp_path / "kept")
+    (tmp_path / "artifacts").write_text("in the way of every folder")
+    with pytest.raises(UnwritableError, match="cannot be written"):
+        execute(
+            chain("a", STAGES), runs(Resources(attempts=1)), root=str(tmp_path), observer=record, stop=lambda: False
+        )
 
 
 @pytest.mark.usefixtures("ray_cluster")
