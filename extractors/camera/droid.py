@@ -1,4 +1,4 @@
-"""Camera backend "droid": DROID-SLAM (arXiv 2108.10869), what the paper used, on CUDA.
+"""Camera backend "droid": DROID-SLAM (arXiv 2108.10869), what the paper used; on CUDA, or slowly on a CPU.
 
 A motion classifier decides first: a still camera, or one that only turns, is answered without SLAM, whose frontend
 would never start on it. Moving cameras go to upstream's own code with the characters blanked and masked; `terminate()`
@@ -53,7 +53,11 @@ class DroidCameraConfig(BackendConfig):
         None, description="Built checkout of princeton-vl/DROID-SLAM; None: the weights folder."
     )
     checkpoint: Path | None = Field(None, description="droid.pth; None: the weights folder.")
-    pixels: int = Field(384 * 512, ge=64 * 64, description="Pixels of a picture as the tracker sees it.")
+    pixels: int = Field(
+        384 * 512,
+        ge=128 * 128,
+        description="Pixels of a picture as the tracker sees it; its correlations need 128 along the shorter side.",
+    )
     max_side: int = Field(1024, ge=128, description="Longer side, in pixels, at which frames are decoded.")
     beta: float = Field(0.3, ge=0, le=1, description="Weight of translation against rotation in the flow distance.")
     filter_thresh: float = Field(2.4, gt=0, description="Mean flow, in cells, that makes a keyframe.")
@@ -65,6 +69,9 @@ class DroidCameraConfig(BackendConfig):
     stride: int = Field(2, ge=1, description="Cells between the points of known depth that are stored.")
     min_explained: float = Field(
         0.4, ge=0, le=1, description="Share of tracked points that poses and depth must explain to be believed."
+    )
+    device: Literal["cuda", "cpu"] = Field(
+        "cuda", description="cpu: torch operations in place of upstream's kernels, minutes a clip; for trying it out."
     )
     classifier: SfmCameraConfig = Field(
         default_factory=SfmCameraConfig, description="Tracks, field of view and limits of the motion classifier."
@@ -83,14 +90,14 @@ class DroidCameraConfig(BackendConfig):
     def problem(self) -> Problem | None:
         from importlib.util import find_spec
 
-        if problem := cuda_problem(backend="droid"):
+        if self.device == "cuda" and (problem := cuda_problem(backend="droid")):
             return problem
         if not (self.source_folder() / "droid_slam" / "droid.py").is_file():
             return Problem(
                 cause=f"{self.source_folder()} is no checkout of DROID-SLAM",
                 remedy="clone github.com/princeton-vl/DROID-SLAM with its submodules, build it, and set `source` to it",
             )
-        if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        if self.device == "cuda" and (missing := [name for name in PACKAGES if find_spec(name) is None]):
             return Problem(
                 cause=f"DROID-SLAM is not built in this environment: {', '.join(missing)} not installed",
                 remedy="build it in an environment of its own, named in run.camera.runtime_env (docs/backends.md)",
@@ -113,7 +120,7 @@ class DroidCameraConfig(BackendConfig):
             raise ExtractionError(f"{problem.cause}: {problem.remedy}")
         from extractors.camera.droid_upstream import UpstreamTracker
 
-        tracker = UpstreamTracker(source=self.source_folder(), checkpoint=self.checkpoint_file())
+        tracker = UpstreamTracker(source=self.source_folder(), checkpoint=self.checkpoint_file(), device=self.device)
         return DroidCamera(tracker=tracker, config=self)
 
 

@@ -1,11 +1,13 @@
-"""Running DROID-SLAM's own code (github.com/princeton-vl/DROID-SLAM, BSD-3-Clause) from a checkout, on a CUDA GPU.
+"""Running DROID-SLAM's own code (github.com/princeton-vl/DROID-SLAM, BSD-3-Clause) from a checkout.
 
-Nothing of it is part of this project. It has to be built where it runs: its extensions `droid_backends` and `lietorch`
-and the package `torch_scatter` are compiled (docs/backends.md).
+Nothing of it is part of this project. On a CUDA GPU it has to be built where it runs: its extensions `droid_backends`
+and `lietorch` and the package `torch_scatter` are compiled (docs/backends.md). On a CPU this project's stand-ins take
+their place (droid_cpu).
 """
 
 import importlib
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from extractors.camera.droid_cpu import OnCpu, install
 from extractors.camera.droid_output import Thresholds, TrackerRun
 from extractors.protocols import ExtractionError
 
@@ -51,11 +54,13 @@ class UpstreamTracker:
 
     def __init__(self, *, source: Path, checkpoint: Path, device: str = "cuda") -> None:
         self._checkpoint, self._device = checkpoint, device
+        if device == "cpu":
+            install()
         code = str(source / "droid_slam")
         if code not in sys.path:
             sys.path.insert(0, code)  # upstream's modules import each other by bare names, some while it runs
         try:
-            self._droid = importlib.import_module("droid").Droid
+            self._droid = _loading(importlib.import_module("droid").Droid, device)
         except ImportError as error:
             raise ExtractionError(
                 f"DROID-SLAM in {source} does not import ({error}): build it in this environment (docs/backends.md)"
@@ -68,7 +73,7 @@ class UpstreamTracker:
         images = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2)))  # BGR, as upstream
         focal = torch.as_tensor(intrinsics, dtype=torch.float32)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), OnCpu() if self._device == "cpu" else nullcontext():
                 return self._run(images, blanked, focal, thresholds)
         except torch.OutOfMemoryError as error:
             raise ExtractionError(
@@ -106,6 +111,24 @@ class UpstreamTracker:
             return _collect(droid, None)
         poses = droid.terminate((number, images[number][None], focal) for number in range(length))
         return _collect(droid, np.asarray(poses, np.float64))
+
+
+def _loading(droid: Any, device: str) -> Any:
+    """Upstream's class, loading its checkpoint without unpickling anything but tensors, to where it runs."""
+
+    class Loading(droid):
+        def load_weights(self, weights: str) -> None:
+            state = torch.load(weights, map_location=device, weights_only=True)
+            state = {name.removeprefix("module."): value for name, value in state.items()}
+            for head in ("weight", "delta"):  # trained with more outputs than inference has
+                for part in ("weight", "bias"):
+                    name = f"update.{head}.2.{part}"
+                    state[name] = state[name][:2]
+            self.net = importlib.import_module("droid_net").DroidNet()
+            self.net.load_state_dict(state)
+            self.net.to(device).eval()
+
+    return Loading
 
 
 def _collect(droid: Any, poses: np.ndarray | None) -> TrackerRun:

@@ -1,7 +1,7 @@
 """`build` on the real MMD shots with the reference backends (true classes, random weights): shards as of the real ones.
 
-X-Pose's own code is used where MIKUDANCE_XPOSE_SOURCE names a checkout, else the 133-point network RTMW in its place.
-DROID-SLAM runs on CUDA only: the cameras are imported in ViPE's layout, and the run with `droid` must be refused.
+The code of X-Pose and DROID-SLAM is used where MIKUDANCE_XPOSE_SOURCE and MIKUDANCE_DROID_SOURCE name checkouts; in
+their place stand the 133-point network RTMW, and cameras in ViPE's layout.
 """
 
 import json
@@ -22,6 +22,7 @@ from pipeline.config_file import validate
 from pipeline.dataset import Dataset
 from pipeline.demo.videos import write_video
 from schemas.sample import KEYPOINTS, check_sample
+from tests.extractors.camera.test_droid_upstream import save_random_checkpoint
 from tests.extractors.pose.test_rtmw import save_detector, save_pose
 from tests.extractors.pose.test_xpose_text import Tower
 from tests.extractors.style import tiny_sdxl
@@ -29,7 +30,7 @@ from tests.paths import test_data
 from tests.pipeline.small import SETTINGS, build
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("ray_cluster"), pytest.mark.timeout(3600)]
-FRAMES, SIZE = 4, 256
+FRAMES, SIZE = 8, 256
 SHOTS = {
     "mmd_shots.mp4": "ground_truth.npz",
     "orbit_background_character.mp4": "orbit_background.npz",
@@ -87,7 +88,22 @@ def pose_backend(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, vipe: str, pose_backend: dict[str, Any]) -> dict[str, Any]:
+def camera_backend(tmp_path_factory: pytest.TempPathFactory, vipe: str) -> dict[str, Any]:
+    source = os.environ.get("MIKUDANCE_DROID_SOURCE")
+    if not source:
+        return {"backend": "imported", "format": "vipe", "template": vipe}
+    checkpoint = tmp_path_factory.mktemp("camera") / "random.pth"
+    save_random_checkpoint(Path(source), checkpoint)
+    return {
+        "backend": "droid", "device": "cpu", "source": source, "checkpoint": str(checkpoint), "pixels": 128 * 128,
+        "filter_thresh": 1e-6, "keyframe_thresh": 1e-6, "warmup": 6, "retries": 0,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, pose_backend: dict[str, Any], camera_backend: dict[str, Any]
+) -> dict[str, Any]:
     checkpoint, controlnet, depth = map(str, tiny_sdxl.save(tmp_path_factory.mktemp("networks")))
     network = {"backend": "depth-anything", "folder": depth}
     return {
@@ -96,7 +112,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, vipe: str, pose_backend: 
         "ingest": {"clip_frames": FRAMES, "min_frames": FRAMES},
         "gates": {"refuse_status": {}, "refuse_status_character": {}},  # random weights find no one
         "pose": {"backend": pose_backend},
-        "camera": {"backend": {"backend": "imported", "format": "vipe", "template": vipe}},
+        "camera": {"backend": camera_backend},
         "depth": {"backend": network},
         "stylize": {
             "backend": {
@@ -159,14 +175,17 @@ def test_shards_are_shaped_as_those_of_the_embedded_backends(dataset: Path, embe
             assert ((scores >= 0) & (scores <= 1)).all()
 
 
-def test_provenance_names_backends_and_digests(dataset: Path, pose_backend: dict[str, Any]) -> None:
+def test_provenance_names_backends_and_digests(
+    dataset: Path, pose_backend: dict[str, Any], camera_backend: dict[str, Any]
+) -> None:
     rows = {row["key"]: row for row in Dataset.open(str(dataset)).catalog.rows("artifacts")}
     for sample in samples(dataset):
         made = {stage: rows[key] for stage, key in check_sample(sample).artifacts.items()}
         made["depth"] = rows[json.loads(made["scene_motion"]["inputs"])["depth"]]
         backends = {stage: made[stage]["backend"] for stage in ("pose", "camera", "depth", "stylize")}
         assert backends == {
-            "pose": pose_backend["backend"], "camera": "imported", "depth": "depth-anything", "stylize": "sdxl",
+            "pose": pose_backend["backend"], "camera": camera_backend["backend"], "depth": "depth-anything",
+            "stylize": "sdxl",
         }  # fmt: skip
         assert all(len(made[stage]["weights_digest"]) >= 16 for stage in ("pose", "depth", "stylize"))
         assert json.loads(made["stylize"]["params"])["backend"]["steps"] == 2

@@ -1,16 +1,25 @@
-"""The driver of DROID-SLAM against a package with upstream's interface: what it is fed, patched and asked."""
+"""The driver of DROID-SLAM against a package with upstream's interface: what it is fed, patched and asked; and
+upstream's own code on a CPU with random weights, where MIKUDANCE_DROID_SOURCE names a checkout. None of it is in this
+repository.
+"""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
+from extractors.camera.droid import DroidCameraConfig
+from extractors.camera.droid_cpu import install
 from extractors.camera.droid_output import Thresholds
 from extractors.camera.droid_upstream import MaskedUpdate, UpstreamTracker
 from extractors.protocols import ExtractionError
+from tests.paths import test_data
 
 PACKAGE = '''
 """The names of upstream's droid.py that the driver touches; records its calls. Starts at `warmup` keyframes."""
@@ -136,3 +145,69 @@ def test_failures_inside_and_absent_code_are_named(source: Path, tmp_path: Path)
     (source / "droid_slam" / "droid.py").write_text("import lietorch_of_nowhere\n")
     with pytest.raises(ExtractionError, match="lietorch_of_nowhere"):
         UpstreamTracker(source=source, checkpoint=source / "droid.pth")
+
+
+def save_random_checkpoint(source: Path, path: Path) -> int:
+    """A checkpoint of upstream's layout with random weights; returns the number of parameters that inference uses."""
+    install()
+    sys.path.insert(0, str(source / "droid_slam"))
+    try:
+        from droid_net import DroidNet  # type: ignore[import-not-found]
+    finally:
+        sys.path.remove(str(source / "droid_slam"))
+    torch.manual_seed(0)
+    network = DroidNet()
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    for head in ("weight", "delta"):  # upstream trains with one output more
+        for part in ("weight", "bias"):
+            name = f"module.update.{head}.2.{part}"
+            state[name] = torch.cat([state[name], state[name][:1]])
+    torch.save(state, path)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Path:
+    folder = os.environ.get("MIKUDANCE_DROID_SOURCE")
+    if not folder:
+        pytest.skip("MIKUDANCE_DROID_SOURCE does not name a checkout of DROID-SLAM")
+    return Path(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_upstream_runs_on_a_cpu_with_random_weights(checkout: Path, tmp_path: Path) -> None:
+    """The whole backend on a real truck shot: every frame gets a pose, and what random weights say is not believed."""
+    for name in ("droid", "droid_net"):
+        sys.modules.pop(name, None)
+    assert save_random_checkpoint(checkout, tmp_path / "random.pth") == 4_002_565
+    config = DroidCameraConfig(
+        device="cpu", source=checkout, checkpoint=tmp_path / "random.pth", pixels=128 * 128, filter_thresh=1e-6,
+        keyframe_thresh=1e-6, retries=0,
+    )  # fmt: skip
+    assert config.problem() is None
+    backend = config.build()
+    runs = []
+    inner = backend._tracker
+    backend._tracker = lambda *given: runs.append(inner(*given)) or runs[-1]  # type: ignore[assignment, func-returns-value]
+    video = cv2.VideoCapture(str(test_data("mmd_shots/truck_character_camera.mp4")))
+    frames = np.stack([video.read()[1][..., ::-1] for _ in range(24)])[::2]
+    result = backend(frames, np.zeros((12, 8, 8), bool), fps=15, focal=None, seed=0)
+    (run,) = runs
+    assert run.poses.shape == (12, 7)
+    np.testing.assert_allclose(np.linalg.norm(run.poses[:, 3:], axis=1), 1, atol=1e-4)
+    assert run.keyframes.tolist() == list(range(12))
+    assert run.disparity.shape == (12, 16, 16)
+    assert np.isfinite(run.disparity).all()
+    # The trajectory is camera-to-world, the keyframes' poses world-to-camera: inverted they agree (the filler has
+    # moved them a little, by what random weights say), as they are they do not.
+    turned, keyed = (Rotation.from_quat(poses[:, 3:]) for poses in (run.poses, run.keyframe_poses))
+    apart, wrong = (
+        (Rotation.concatenate([turned[0].inv() * t for t in turned]).inv() * relative).magnitude().max()
+        for relative in (
+            Rotation.concatenate([keyed[0] * k.inv() for k in keyed]),
+            Rotation.concatenate([keyed[0].inv() * k for k in keyed]),
+        )
+    )
+    assert apart < 0.3 * wrong
+    assert result.camera.status == "unsolved"
