@@ -13,25 +13,36 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from bench.fidelity_measures import CELL, camera_errors, depth_error, motion_errors, on_grid, pck, true_lenses
+from bench.fidelity_measures import (
+    CELL,
+    camera_errors,
+    depth_error,
+    mask_figures,
+    motion_errors,
+    on_grid,
+    pck,
+    true_lenses,
+    turn_and_path,
+)
 from bench.fidelity_report import report
-from bench.fidelity_shots import Shot, demo_shots, mmd_shots
+from bench.fidelity_shots import RealClip, Shot, demo_shots, mmd_shots, real_clips
 from extractors.depth.onnx import OnnxDepthConfig
 from extractors.geometry.cameras import intrinsics_vector
 from extractors.protocols import ExtractionError
 from pipeline.demo import render_demo
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
 from schemas.artifacts.depth import DepthArtifact
-from schemas.artifacts.header import Header
+from schemas.artifacts.header import Header, read_header
 from schemas.artifacts.pose import PoseArtifact
 from schemas.artifacts.scene_motion import SceneMotionArtifact
 from stages.camera import CameraConfig, CameraStage
@@ -69,7 +80,10 @@ def measure(shot: Shot, tools: Tools) -> dict[str, Any]:
         row["seconds"][name] = round(time.perf_counter() - start, 1)
     camera = CameraArtifact.from_table(tables["camera"])
     row["camera_status"], row["focal_source"] = camera.status, camera.focal_source
-    row |= camera_errors(camera, shot.truth, size) | pck(PoseArtifact.from_table(tables["pose"]), shot.truth, size)
+    pose = PoseArtifact.from_table(tables["pose"])
+    row |= camera_errors(camera, shot.truth, size) | pck(pose, shot.truth, size) | mask_figures(pose.mask, shot.truth)
+    row["mask_from_motion"] = "mask_from_motion" in read_header(tables["pose"]).quality
+    row["zoom"] = read_header(tables["camera"]).quality.get("zoom")
     row["depth"] = {}
     # The network comes last: the comparison of alignments goes on from its depth.
     for name, depth in tools.depths.items():
@@ -131,6 +145,22 @@ def _alignments(shot: Shot, tools: Tools, tables: Tables, size: tuple[int, int])
     }
 
 
+def measure_real(real: RealClip, tools: Tools) -> dict[str, Any]:
+    """Camera errors of one real clip and what the camera stage says of itself, as plain JSON."""
+    tables: Tables = {"decode": DecodeStage(DecodeConfig(size=MMD_SIZE)).run(real.clip, {})}
+    tables["pose"] = tools.pose.run(real.clip, tables)
+    tables["camera"] = tools.camera.run(real.clip, tables)
+    camera, figures = CameraArtifact.from_table(tables["camera"]), read_header(tables["camera"]).quality
+    names = ("tracks_live", "moving_background", "parallax_deg", "rivals_apart_deg")
+    return {
+        "real": real.name,
+        "frames": real.clip.frame_count,
+        "camera_status": camera.status,
+        "mask_area": float(PoseArtifact.from_table(tables["pose"]).mask.mean()),
+        "figures": {name: figures.get(name) for name in names},
+    } | turn_and_path(camera.cam_to_world, real.cam_to_world)
+
+
 def find_shots(work: Path) -> Iterator[Shot]:
     """Renders the demo's videos into the work folder, and finds the MMD shots where they are."""
     yield from demo_shots(render_demo(work / "videos", size=DEMO_SIZE), DEMO_SIZE)
@@ -152,29 +182,27 @@ def main() -> int:
     arguments.work.mkdir(parents=True, exist_ok=True)
     patterns = arguments.shots.split(",")
     tools = Tools(NETWORK if NETWORK.exists() else None)
+    made: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (shot.name, partial(measure, shot, tools)) for shot in find_shots(arguments.work)
+    ]
+    made += [(real.name, partial(measure_real, real, tools)) for real in real_clips(TEST_DATA / "camera_only")]
     rows = []
-    for shot in find_shots(arguments.work):
-        kept = arguments.work / f"{shot.name}.json"
-        wanted = any(fnmatch.fnmatch(shot.name, pattern) for pattern in patterns)
+    for name, make in made:
+        kept = arguments.work / f"{name}.json"
+        wanted = any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
         if wanted and (arguments.again or not kept.exists()):
-            print(f"{shot.name}: {shot.clip.frame_count} frames", flush=True)
+            print(name, flush=True)
             try:
-                row = measure(shot, tools) | {"date": date.today().isoformat(), "commit": _commit()}
+                row = make()
             except ExtractionError as error:
-                print(f"{shot.name}: {error}", file=sys.stderr)
-                row = {
-                    "shot": shot.name,
-                    "frames": shot.clip.frame_count,
-                    "failed": str(error),
-                    "date": date.today().isoformat(),
-                    "commit": _commit(),
-                }
-            kept.write_text(json.dumps(row, indent=1))
+                print(f"{name}: {error}", file=sys.stderr)
+                row = {"shot": name, "failed": str(error)}
+            kept.write_text(json.dumps(row | {"date": date.today().isoformat(), "commit": _commit()}, indent=1))
         if kept.exists():
             rows.append(json.loads(kept.read_text()))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     arguments.out.write_text(report(rows, machine))
-    print(f"{len(rows)} shots in {arguments.out}")
+    print(f"{len(rows)} shots and clips in {arguments.out}")
     return 0
 
 

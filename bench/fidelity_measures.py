@@ -73,21 +73,47 @@ def camera_errors(camera: CameraArtifact, truth: Truth, size: tuple[int, int]) -
     """rotation: largest error relative to the first frame, degrees. position: RMSE after similarity alignment, % of the
     path (absent where the true camera stays in place). focal: median error of the focal length, %.
     """
-    relative = [np.swapaxes(c[:1, :3, :3], 1, 2) @ c[:, :3, :3] for c in (camera.cam_to_world, truth.cam_to_world)]
-    turn = np.einsum("nji,njk->nik", *relative)
-    angles = np.degrees(np.arccos(np.clip((np.trace(turn, axis1=1, axis2=2) - 1) / 2, -1, 1)))
-    result = {"rotation": float(angles.max())}
-    path = path_length(truth.cam_to_world)
-    if path > 1e-9:
-        position, true = camera.cam_to_world[:, :3, 3], truth.cam_to_world[:, :3, 3]
-        if np.ptp(position, axis=0).max() > 1e-12:
-            fit = umeyama(position, true)
-            position = fit.scale * position @ fit.rotation.T + fit.translation
-        else:
-            position = np.repeat(true.mean(0)[None], len(true), 0)
-        result["position"] = float(100 * np.sqrt(((position - true) ** 2).sum(1).mean()) / path)
+    result = turn_and_path(camera.cam_to_world, truth.cam_to_world)
     focal = camera.intrinsics[:, 0] / true_lenses(truth, size)[:, 0, 0]
     return result | {"focal": float(100 * np.median(np.abs(focal - 1)))}
+
+
+def turn_and_path(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """rotation, position: as in `camera_errors`, of cam_to_world [L, 4, 4]; turn: the true camera's own rotation."""
+    relative = [np.swapaxes(c[:1, :3, :3], 1, 2) @ c[:, :3, :3] for c in (found, true)]
+    still = np.tile(np.eye(3), (len(true), 1, 1))
+    rotation, turn = (_angles(one, relative[1]).max() for one in (relative[0], still))
+    result = {"rotation": float(rotation), "turn": float(turn)}
+    path = path_length(true)
+    if path > 1e-9:
+        position, centres = found[:, :3, 3], true[:, :3, 3]
+        if np.ptp(position, axis=0).max() > 1e-12:
+            fit = umeyama(position, centres)
+            position = fit.scale * position @ fit.rotation.T + fit.translation
+        else:
+            position = np.repeat(centres.mean(0)[None], len(true), 0)
+        result["position"] = float(100 * np.sqrt(((position - centres) ** 2).sum(1).mean()) / path)
+    return result
+
+
+def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Degrees between rotations [L, 3, 3]."""
+    trace = np.einsum("nji,nji->n", a, b)
+    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def mask_figures(mask: np.ndarray, truth: Truth) -> dict[str, float]:
+    """mask_recall, mask_precision: of a mask [L, h, w] against the character's silhouette, on the grid of the latter;
+    mask_area: share of the picture that it covers.
+    """
+    figures = {"mask_area": float(mask.mean())}
+    if truth.silhouette is None:
+        return figures
+    height, width = truth.silhouette.shape[1:]
+    small = [cv2.resize(m.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0.5 for m in mask]
+    both = float((np.stack(small) & truth.silhouette).sum())
+    figures["mask_recall"] = both / max(float(truth.silhouette.sum()), 1.0)
+    return figures | {"mask_precision": both / max(float(np.stack(small).sum()), 1.0)}
 
 
 def depth_error(depth: DepthArtifact, truth: Truth) -> float:

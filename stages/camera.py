@@ -41,7 +41,7 @@ class CameraStage:
     """
 
     name: ClassVar[str] = STAGE
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, config: CameraConfig) -> None:
         self.config = config

@@ -25,7 +25,7 @@ MOST = 0.6
 class SfmCameraConfig(BackendConfig):
     """Structure from motion on the CPU, after simpler models have failed (pycolmap on point tracks)."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     backend: Literal["sfm"] = "sfm"
     max_side: int = Field(640, ge=128, description="Longer side, in pixels, of the pictures that are tracked.")

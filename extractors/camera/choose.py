@@ -19,6 +19,7 @@ class Evidence:
     what hypotheses compete by. explained: share of observations explained. weakest: the least such share of a frame.
     error: root mean square in pixels of those explained. parallax: median over points of the widest angle between the
     rays of its frames, degrees. roughness: median second difference of the camera's path over its median step.
+    registered: share of the keyframes that the mapper placed; the others were put between them afterwards.
     """
 
     loss: float
@@ -27,11 +28,13 @@ class Evidence:
     error: float
     parallax: float
     roughness: float
+    registered: float
 
     @property
     def believable(self) -> bool:
         """Good enough to be given out as cameras."""
-        return self.explained > 0.5 and self.weakest > 0.2 and self.parallax > 0.4 and self.roughness < 1.0
+        explains = self.explained > 0.5 and self.weakest > 0.2 and self.registered > 0.9
+        return explains and self.parallax > 0.4 and self.roughness < 1.0
 
     @property
     def convincing(self) -> bool:
@@ -56,6 +59,7 @@ def weigh(solution: Solution) -> Evidence:
         error=float(np.sqrt((error[used] ** 2).mean())) if used.any() else float("inf"),
         parallax=parallax(solution),
         roughness=float(np.median(bends) / max(np.median(np.linalg.norm(steps, axis=1)), 1e-12)),
+        registered=solution.registered,
     )
 
 

@@ -12,6 +12,10 @@ from extractors.protocols import ExtractionError
 
 FOCAL_OBSERVED = 0.05
 """Standard deviation of the log focal length up to which a reconstruction's focal length is taken for a measurement."""
+KEYFRAMES = 10
+"""Keyframes that a clip has at least, if it has the frames."""
+LIKELIER = 1.1
+"""Ratio of losses up to which the likeliest focal length is preferred to a free one."""
 ZOOM_RANGE = 0.02
 ZOOM_FREEDOMS = 6
 """What a smooth zoom is taken to add to the unknowns, in the Bayesian information criterion that must favour it."""
@@ -44,8 +48,8 @@ class Found:
 @dataclass(frozen=True)
 class Search:
     """solver: runs the jobs. focal: assumed or known focal length in working pixels. known: it is known. key_step:
-    frames from one keyframe of the mappers to the next. zoom: focal length of each frame over that of the first, as a
-    turning camera would explain the clip (a further hypothesis), or None.
+    frames from one keyframe of the mappers to the next, fewer in short clips. zoom: focal length of each frame over
+    that of the first, as a turning camera would explain the clip (a further hypothesis), or None.
     """
 
     solver: Solver
@@ -83,6 +87,8 @@ class Search:
             best = self._or_mirrored(best)
         if best.observed:
             best = self._with_zoom(best)
+            if best.deviation > FOCAL_OBSERVED:
+                best = self._likelier(best)
         apart = disagreement(rivals[1].solution, best.solution)[0] if len(rivals) > 1 else float("nan")
         return Found(best, tried, len(rivals), apart) if best.evidence.believable else None
 
@@ -96,7 +102,7 @@ class Search:
         return plan
 
     def _hypothesis(self, tracks: Tracks, mapper: Mapper, factor: float, undo_zoom: bool) -> Rival:
-        keys = np.unique(np.r_[np.arange(0, len(tracks.xy), self.key_step), len(tracks.xy) - 1])
+        keys = self._keys(tracks)
         zoom = self.zoom if undo_zoom and self.zoom is not None else np.ones(len(tracks.xy))
         steadied = without_zoom(tracks, zoom)
         solution = self.solver.map(steadied, keys, mapper, self.focal * factor, fix_focal=self.known)
@@ -105,12 +111,36 @@ class Search:
         if not observed and not self.known:
             # Any focal length explains the clip (a camera that does not turn): the likeliest one does it, too.
             fixed = self.solver.map(steadied, keys, mapper, self.focal, fix_focal=True)
-            if weigh(fixed).loss < 1.1 * weigh(solution).loss:
+            if weigh(fixed).loss < LIKELIER * weigh(solution).loss:
                 solution = fixed
             else:
                 observed = True
         solution = replace(solution, tracks=tracks, focal=solution.focal * zoom)
         return Rival(solution, weigh(solution), observed, deviation)
+
+    def _likelier(self, best: Rival) -> Rival:
+        """The likeliest focal length with a zoom, if that explains the clip as well: a zoom seen with next to no turn
+        is also explained by an absurd focal length.
+        """
+        tracks = best.solution.tracks
+        try:
+            fixed = self.solver.map(tracks, self._keys(tracks), "global", self.focal, fix_focal=True)
+            free = self.solver.refine(fixed, "free zoom", free_zoom=True)
+            profile = smooth_focal(free.focal)
+            profile /= profile[0]
+            start = replace(free, tracks=without_zoom(tracks, profile), focal=fixed.focal)
+            solution = self.solver.refine(start, "likelier", fix_focal=True)
+        except SolverError:
+            return best
+        solution = replace(solution, tracks=tracks, focal=solution.focal * profile)
+        evidence = weigh(solution)
+        as_good = evidence.believable and evidence.loss < LIKELIER * best.evidence.loss
+        return Rival(solution, evidence, False, best.deviation) if as_good else best
+
+    def _keys(self, tracks: Tracks) -> np.ndarray:
+        """Frames that the mappers place. A short clip moves far from frame to frame, and has none to spare."""
+        last = len(tracks.xy) - 1
+        return np.unique(np.r_[np.arange(0, last, max(1, min(self.key_step, last // KEYFRAMES))), last])
 
     def _or_mirrored(self, best: Rival) -> Rival:
         try:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +78,8 @@ class Solver:
     ) -> Solution:
         """Bundle adjustment of all frames, points and focal lengths from a solution."""
         job = {"mapper": "given", "focal": start.focal, "world_to_cam": start.world_to_cam, "fix_focal": fix_focal}
-        return self._run(name, start.tracks, job | {"free_zoom": free_zoom, "rounds": rounds}, len(start.focal))
+        refined = self._run(name, start.tracks, job | {"free_zoom": free_zoom, "rounds": rounds}, len(start.focal))
+        return replace(refined, registered=start.registered)
 
     def _run(self, name: str, tracks: Tracks, job: dict[str, Any], wanted: int) -> Solution:
         job = job | {"xy": tracks.xy, "size": np.array(tracks.size), "noise": self.noise, "cpu_s": self.cpu_s}

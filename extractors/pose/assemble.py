@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from extractors.pose.figures import pose_figures
 from extractors.pose.masks import grow, skeleton_area
 from extractors.pose.people import Found, face_of, follow_people, hands_of
 from extractors.protocols import PoseResult
-from schemas.artifacts.header import finite_quality
 from schemas.artifacts.pose import BODY, FACE, HAND, PoseArtifact
 
 MASK_GROWTH = 0.04
@@ -62,17 +62,11 @@ def finished(
             area = skeleton_area(person.points[:BODY], 0.0, grid, size)
             mask[frame] |= grow(area, round(MASK_GROWTH * float(person.box[3] - person.box[1]) * scale))
     seen = body[:, 0, :, 2].max(-1) > 0
-    quality = finite_quality(
-        person_share=seen.mean(),
-        score=body[seen, 0, :, 2].mean() if seen.any() else None,
-        face_share=(face[:, 0, :, 2].max(-1) > 0).mean(),
-        hand_share=(hand[:, :2, :, 2].max(-1) > 0).mean(),
-        people=max(len(found) for found in people),
-    )
+    pose = PoseArtifact(body=body, face=face, hand=hand, mask=mask)
     return PoseResult(
-        pose=PoseArtifact(body=body, face=face, hand=hand, mask=mask),
+        pose=pose,
         status="ok" if seen.any() else "no_person",
-        quality=quality,
+        quality=pose_figures(pose, persons=max(len(found) for found in people), there=seen),
     )
 
 

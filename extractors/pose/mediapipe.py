@@ -6,13 +6,14 @@ import numpy as np
 from pydantic import Field
 
 from extractors.pose.details import FaceReader, missing, read_hands
+from extractors.pose.figures import pose_figures
 from extractors.pose.fuse import Consensus, path
 from extractors.pose.layout import BODY_FROM_POSE
-from extractors.pose.masks import MaskPlan, character_mask, trunk_length
+from extractors.pose.masks import MaskPlan, character_mask
 from extractors.pose.mediapipe_files import WHEEL_VARIABLE, ensure_files, have_files, pinned_digest
 from extractors.pose.networks import POSE_DETECTOR, Detector, HandLandmarker, PoseLandmarker
 from extractors.pose.readings import Reader, Reading
-from extractors.pose.smooth import jitter, smooth
+from extractors.pose.smooth import smooth
 from extractors.pose.track import SearchPlan, read_clip
 from extractors.protocols import PoseResult
 from schemas.artifacts.header import finite_quality
@@ -169,29 +170,10 @@ def empty(length: int, grid: tuple[int, int]) -> PoseArtifact:
 
 
 def measure(pose: PoseArtifact, found: list[Consensus | None], carried: np.ndarray) -> dict[str, float]:
-    """Quality figures, plain measurements over the clip's frames.
-
-    persons: 0 or 1; person_frames: share of frames with the person; keypoint_score: mean of the joints that are there;
-    joints: share of the 17 body joints that are there, in frames with the person; support: mean agreement of readings;
-    jitter: median second difference over the trunk's length; face_frames, hand_frames: shares of frames; mask_area:
-    mean share of the picture; mask_carried: share of frames whose mask comes from a neighbour by colour alone;
-    trunk: median length of the trunk in pixels.
+    """Those of every backend (`pose_figures`), and support: mean agreement of readings; mask_carried: share of frames
+    whose mask comes from a neighbour by colour alone.
     """
-    body = pose.body[:, 0]
     there = np.array([c is not None for c in found])
-    known = body[..., 2] > 0
-    trunks = np.array([trunk_length(b[:, :2], k) or np.nan for b, k in zip(body, known, strict=True)])
-    trunk = np.where(np.isfinite(trunks), trunks, np.nanmedian(trunks)) if np.isfinite(trunks).any() else None
-    return finite_quality(
-        persons=1,
-        person_frames=there.mean(),
-        keypoint_score=body[..., 2][known].mean() if known.any() else None,
-        joints=known[there].mean(),
-        support=float(np.mean([c.support for c in found if c is not None])),
-        jitter=None if trunk is None else jitter(body[..., :2], trunk),
-        face_frames=(pose.face[:, 0, 0, 2] > 0).mean(),
-        hand_frames=(pose.hand[:, :, 0, 2] > 0).any(1).mean(),
-        mask_area=pose.mask.mean(),
-        mask_carried=carried.mean(),
-        trunk=float(np.nanmedian(trunks)) if trunk is not None else None,
-    )
+    support = float(np.mean([c.support for c in found if c is not None]))
+    own = finite_quality(support=support, mask_carried=carried.mean())
+    return pose_figures(pose, persons=1, there=there) | own

@@ -37,7 +37,7 @@ class PoseArtifact:
     [L, instances, 21, 3]; the last axis is x, y (pixels, 0 is the centre of the first) and score (0–1). What is
     missing is NaN, NaN, 0. Hand instances are single hands: person i's left hand is 2·i, the right one 2·i + 1.
     mask: bool [L, h, w], True on characters, at the resolution the backend gives (usually below the frame's; the grid
-    cell centre convention of the geometry applies). All False where no one was found.
+    cell centre convention of the geometry applies). Where no one was found, what moves otherwise than the camera does.
     """
 
     body: np.ndarray

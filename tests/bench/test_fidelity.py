@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.fidelity_measures import camera_errors, depth_error, motion_errors, pck, true_lenses, true_motion
+from bench.fidelity_measures import (
+    camera_errors,
+    depth_error,
+    mask_figures,
+    motion_errors,
+    pck,
+    true_lenses,
+    true_motion,
+)
 from bench.fidelity_report import meets_goal, report
 from bench.fidelity_shots import Truth
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
@@ -117,6 +125,7 @@ def _row(**changes: Any) -> dict[str, Any]:
     return {
         "shot": "a", "frames": 5, "seconds": {"pose": 1.0, "camera": 2.0}, "camera_status": "moving", "rotation": 0.5,
         "focal_source": "reconstruction", "position": 1.0, "focal": 2.0, "pck": 0.9,
+        "mask_area": 0.1, "mask_recall": 0.8, "mask_precision": 0.7, "mask_from_motion": True,
         "depth": {"reconstruction": figures | changes},
         "exact": {"epe": 0.0, "motion": changes.get("motion", 1.0)}, "date": "2026-01-02", "commit": "abc",
     }  # fmt: skip
@@ -134,6 +143,26 @@ def test_goal(changes: dict[str, float], met: bool) -> None:
     text = report([row], "machine")
     assert ("1 of 1 shots meet" in text) == met
     assert "run 2026-01-02 at commit abc (machine)" in text
+
+
+def test_mask_figures_are_counted_on_the_silhouettes_grid() -> None:
+    silhouette = np.zeros((LENGTH, 4, 4), bool)
+    silhouette[:, :2, :2] = True
+    mask = np.zeros((LENGTH, 8, 8), bool)
+    mask[:, :4, 2:6] = True  # covers half of the silhouette, and as much beside it
+    found = mask_figures(mask, replace(_truth(), silhouette=silhouette))
+    assert found == {"mask_area": 0.25, "mask_recall": 0.5, "mask_precision": 0.5}
+    assert mask_figures(mask, _truth()) == {"mask_area": 0.25}
+
+
+def test_a_real_clip_has_a_table_of_its_own() -> None:
+    figures = {"tracks_live": 49.0, "moving_background": 0.25, "parallax_deg": None, "rivals_apart_deg": 3.0}
+    real = {"real": "real_x", "frames": 16, "camera_status": "unsolved", "mask_area": 0.0, "figures": figures,
+            "rotation": 1.5, "turn": 20.0, "position": 9.0, "date": "2026-01-02", "commit": "abc"}  # fmt: skip
+    text = report([_row(), real], "machine")
+    assert "1 of 1 shots meet" in text
+    assert "| x | unsolved | 1.50 | 20.0 | 9.0 | 49 | 25 | – | 3.0 | none |" in text
+    assert "0.80 / 0.70 (motion)" in text
 
 
 def test_a_failed_shot_is_named() -> None:

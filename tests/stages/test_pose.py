@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from extractors.pose.mediapipe import empty
 from extractors.pose.mediapipe_files import ensure_files
-from extractors.protocols import ExtractionError
+from extractors.protocols import ExtractionError, PoseResult
 from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.header import Header, read_header
 from schemas.artifacts.pose import PoseArtifact
@@ -15,7 +17,8 @@ from schemas.clip import Clip
 from schemas.ids import clip_id
 from stages.base import StageError
 from stages.jpeg import encode_jpeg
-from stages.pose import PoseConfig, PoseStage
+from stages.pose import PoseConfig, PoseStage, masked_by_motion
+from tests.extractors.camera.test_independent import SLIDE, with_figure
 from tests.extractors.pose.truth import read_frames
 
 
@@ -55,6 +58,8 @@ def test_a_walker_is_found(stage):
     assert (nose[:, 1] < ankle[:, 1]).all()
     assert 0.02 < pose.mask.mean() < 0.3
     assert header.quality["person_frames"] == 1.0
+    assert 0 < header.quality["blur"] <= header.quality["blur_worst"] < 1
+    assert "mask_from_motion" not in header.quality
 
 
 def test_an_empty_camera_clip_has_nobody(stage):
@@ -63,7 +68,24 @@ def test_an_empty_camera_clip_has_nobody(stage):
     clip, _, inputs = run(stage, pictures, "camera")
     table = stage.run(clip, inputs)
     assert read_header(table).status == "no_person"
+    assert read_header(table).quality["mask_from_motion"] == 0
     assert not PoseArtifact.from_table(table).mask.any()
+
+
+def test_where_nobody_is_found_what_moves_by_itself_is_masked():
+    pictures, figure = with_figure(SLIDE)
+    rows = np.arange(2 * len(pictures)) // 2  # a video at half the rate of its file
+    found = PoseResult(empty(len(rows), (64, 64)), "no_person", {"persons": 0.0})
+    made = masked_by_motion(found, pictures[rows], np.r_[False, rows[1:] == rows[:-1]])
+    small = np.stack([cv2.resize(f.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA) > 0.5 for f in figure])
+    assert made.status == "no_person"
+    assert (made.pose.mask & small[rows]).sum() > 0.5 * small[rows].sum()
+    assert np.array_equal(made.pose.mask[::2], made.pose.mask[1::2])
+    assert made.quality["mask_from_motion"] == made.pose.mask.any(axis=(1, 2)).mean() > 0.5
+    assert np.isnan(made.pose.body[..., :2]).all()
+    assert not found.pose.mask.any()
+    alone = masked_by_motion(found, SLIDE[rows], np.zeros(len(rows), bool))
+    assert not alone.pose.mask.any()
 
 
 def test_errors_name_the_cause(stage):

@@ -139,6 +139,42 @@ def test_dolly_shot_of_a_dance() -> None:
 
 
 @pytest.mark.slow
+def test_focal_length_of_a_zoom_without_a_turn_is_not_claimed() -> None:
+    """Any focal length explains it; the one that is given is the assumed one, the zoom and the path are measured."""
+    truth = np.load(test_data("mmd_shots/ground_truth.npz"), allow_pickle=False)
+    part = slice(84, 169)
+    found = extract(video("mmd_shots_camera_only.mp4")[part])
+    check_motion(found, truth["c2w"][part], 0.2, 0.02)
+    assert found.camera.focal_source == "assumed"
+    assert found.quality["focal_log_deviation"] > 0.05
+    focal, K = found.camera.intrinsics[:, 0], truth["K"][part, 0, 0]
+    assert focal / focal[0] == pytest.approx(K / K[0], rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "solved"),
+    [
+        ("0bf152ef84195293", True),
+        ("0c11dbe781b1c11c", True),
+        ("0c9b371cc6225682", False),
+        ("0f47577ab3441480", True),
+        ("0f68374b76390082", True),
+    ],
+)
+def test_real_cameras_are_right_or_unsolved(name: str, solved: bool) -> None:
+    """Sixteen frames far apart, in one of them with few corners: its solutions leave frames out and contradict."""
+    lines = test_data(f"camera_only/{name}.txt").read_text().splitlines()[1:]
+    world_to_cam = np.tile(np.eye(4), (len(lines), 1, 1))
+    world_to_cam[:, :3] = np.array([line.split()[7:] for line in lines], float).reshape(-1, 3, 4)
+    found = extract(video(f"../camera_only/{name}.mp4"))
+    if solved:
+        check_motion(found, np.linalg.inv(world_to_cam), 2.0, 0.03)
+    else:
+        assert found.camera.status == "unsolved"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["masked", "unmasked", "camera"])
 @pytest.mark.parametrize("shot", ["truck_character", "orbit_background"])
 def test_hard_shots(shot: str, version: str) -> None:

@@ -52,6 +52,12 @@ def test_solution_that_explains_half_is_not_believed() -> None:
     assert not weigh(replace(solution, used=half)).believable
 
 
+def test_solution_with_frames_that_the_mapper_left_out_is_not_believed() -> None:
+    solution = exact(path(20, np.array([2.0, 0, 0]), np.array([0, -0.3, 0])), room(200, 2), 400.0)
+    assert weigh(solution).believable
+    assert not weigh(replace(solution, registered=0.85)).believable
+
+
 def test_trembling_path_is_not_believed() -> None:
     solution = exact(path(20, np.array([1.0, 0, 0]), np.zeros(3)), room(200, 3), 400.0)
     shaken = solution.world_to_cam.copy()

@@ -97,7 +97,7 @@ def test_spot_is_found_at_its_place_through_detector_and_crop(tmp_path: Path) ->
     for frame, spot in enumerate(spots):
         for points in (result.pose.body[frame, 0], result.pose.face[frame, 0], *result.pose.hand[frame]):
             assert np.abs(points[:, :2] - spot).max() < 6
-    assert result.quality["people"] == 1
+    assert result.quality["persons"] == 1
 
 
 def test_points_keep_their_places_among_the_133(tmp_path: Path) -> None:

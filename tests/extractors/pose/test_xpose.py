@@ -109,7 +109,7 @@ def test_keypoints_are_in_frame_pixels_for_any_aspect_ratio(size: tuple[int, int
     np.testing.assert_allclose(pose.body[..., 2], 0.8, rtol=1e-5)
     assert pose.mask.any()
     assert max(pose.mask.shape[1:]) == 192
-    assert result.quality["person_share"] == result.quality["face_share"] == result.quality["hand_share"] == 1
+    assert result.quality["person_frames"] == result.quality["face_frames"] == result.quality["hand_frames"] == 1
 
 
 def test_no_one_found_is_a_status() -> None:
