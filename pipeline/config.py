@@ -46,7 +46,7 @@ class GatesConfig(FrozenConfig):
             Gate(
                 stage="camera",
                 figure="track_contradiction",
-                maximum=0.4,
+                maximum=0.25,
                 advice="the picture does not move as the MMD camera track says: compare the track with the video, set "
                 "camera_track_offset_s in the manifest if it starts at another time, or camera.use_camera_track to "
                 "false to estimate the camera instead",
