@@ -201,7 +201,9 @@ def main() -> int:
         if kept.exists():
             rows.append(json.loads(kept.read_text()))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    arguments.out.write_text(report(rows, machine))
+    text = report(rows, machine)
+    arguments.out.write_text(text)
+    print(text)
     print(f"{len(rows)} shots and clips in {arguments.out}")
     return 0
 

@@ -123,7 +123,7 @@ def thresholds(snapshot: Snapshot, limits: CheckLimits) -> dict[str, list[Thresh
 
 
 def problems(snapshot: Snapshot, results: Sequence[CheckResult]) -> dict[str, list[str]]:
-    """What is wrong with each clip, in words: failures, findings of checks, and why it is left out."""
+    """What is wrong with each clip, in words: failures, findings of checks, why it is left out, what is doubtful."""
     found: dict[str, list[str]] = defaultdict(list)
     for row in snapshot.failures:
         if row["item_id"] in snapshot.clips:
@@ -140,6 +140,7 @@ def problems(snapshot: Snapshot, results: Sequence[CheckResult]) -> dict[str, li
     for name in snapshot.clips:
         if snapshot.finished(name):
             found[name] += [f"left out: {reason}" for reason in snapshot.refused(name)]
+        found[name] += [f"doubtful: {doubt}" for doubt in snapshot.doubts(name)]
     return {name: texts for name, texts in found.items() if texts}
 
 

@@ -9,7 +9,7 @@ from extractors.weights.store import WeightsError
 from pipeline.checks.measure import MEASURED_STAGES, Measurement, measurement_key, measurement_of_row
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
-from pipeline.pack.gates import refusals
+from pipeline.pack.gates import refusals, warnings
 from pipeline.planner import clip_keys, ingest_item
 from pipeline.state import ArtifactFacts, State, clips_of_sources, make_clip, read_state
 from schemas.clip import Clip
@@ -52,6 +52,12 @@ class Snapshot:
         return refusals(
             self.clips[clip_id].kind, {stage: facts.status for stage, facts in made.items()}, quality, gates
         )
+
+    def doubts(self, clip_id: str) -> list[str]:
+        """What is doubtful about a clip, whether it is left out or not."""
+        made, gates = self.made(clip_id), self.dataset.config.gates
+        quality = {rule.stage: made[rule.stage].figures() for rule in gates.warnings if rule.stage in made}
+        return warnings(self.clips[clip_id].kind, quality, gates)
 
     @cached_property
     def packed(self) -> dict[str, str]:

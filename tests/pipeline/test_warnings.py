@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from pipeline.audit.facts import problems
+from pipeline.checks.snapshot import read_snapshot
 from pipeline.cli.main import app
 from pipeline.dataset import Dataset
 from pipeline.report import print_summary
@@ -56,4 +58,7 @@ def test_a_wrong_offset_is_told(tmp_path: Path) -> None:
         assert "camera_track_offset_s" in text
     assert f"{clip_id} is doubtful" in " ".join(status(tmp_path).split())
     (text,) = json.loads(status(tmp_path, "--json"))["warnings"][clip_id]
+    dataset = Dataset.open(str(tmp_path / "dataset"))
+    (shown_by_audit,) = problems(read_snapshot(dataset), [])[clip_id]
+    assert shown_by_audit == f"doubtful: {text}"
     assert float(text.split()[2]) == pytest.approx(0.8, abs=0.1)  # 24 of 30 frames: the track still rests
