@@ -1,6 +1,6 @@
 """A dataset of many clips that exists only in its catalog: real Delta tables and a real release, no videos, no files.
 
-For measuring what has to stay fast at 120,000 clips: planning, status, audit. Keys are those that the default
+For measuring what has to stay fast at 120,000 clips: planning, status, audit. Keys are those that its
 configuration gives, so that everything counts as made; figures are drawn from distributions like those of real clips.
 """
 
@@ -55,9 +55,17 @@ FIGURES: dict[str, tuple[tuple[str, float, float], ...]] = {
 """(figure, mean, standard deviation) by stage."""
 
 
-def make_catalog(root: Path, *, clips: int, sources: int = 3600, failed_every: int = 1000, seed: int = 0) -> Dataset:
+def make_catalog(
+    root: Path,
+    *,
+    clips: int,
+    sources: int = 3600,
+    failed_every: int = 1000,
+    seed: int = 0,
+    config: DatasetConfig | None = None,
+) -> Dataset:
     """Writes a dataset of `clips` clips of `sources` videos; one clip in `failed_every` is in quarantine at camera."""
-    config = DatasetConfig()
+    config = config or DatasetConfig()
     dataset, graph = Dataset.create_or_open(str(root), config), build_graph(config)
     rng = np.random.default_rng(seed)
     shas = [digest("source", str(i)) * 2 for i in range(sources)]

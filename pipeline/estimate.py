@@ -1,6 +1,5 @@
 """Hours and bytes of work that is still to be done, from what this dataset's own items took."""
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -48,14 +47,8 @@ class StageEstimate:
 def measured_rates(dataset: Dataset) -> dict[str, tuple[float, float]]:
     """(seconds, bytes) an item by stage, averaged over the artifacts whose making was timed."""
     rows = dataset.catalog.read("artifacts", ["stage", "seconds", "bytes"])
-    seconds, sizes, timed, counted = (defaultdict[str, float](float) for _ in range(4))
-    for stage, took, size in zip(*(rows.column(i).to_pylist() for i in range(3)), strict=True):
-        sizes[stage] += size
-        counted[stage] += 1
-        if took is not None:
-            seconds[stage] += took
-            timed[stage] += 1
-    return {stage: (seconds[stage] / timed[stage], sizes[stage] / counted[stage]) for stage in timed}
+    means = rows.group_by("stage").aggregate([("seconds", "mean"), ("bytes", "mean")]).to_pylist()
+    return {row["stage"]: (row["seconds_mean"], row["bytes_mean"]) for row in means if row["seconds_mean"] is not None}
 
 
 def estimate(todo: Mapping[str, int], rates: Mapping[str, tuple[float, float]]) -> list[StageEstimate]:

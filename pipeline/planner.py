@@ -25,8 +25,8 @@ class Plan:
     done: Mapping[str, int] = field(default_factory=dict)
     quarantined: Mapping[str, int] = field(default_factory=dict)
     blocked: Mapping[str, int] = field(default_factory=dict)
-    keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Artifact key by clip and stage, for every clip of the plan."""
+    failed: frozenset[str] = frozenset()
+    """Those of the plan's keys that are in quarantine, blocked ones included."""
 
     def todo_by_stage(self) -> dict[str, int]:
         return dict(Counter(item.stage for item in self.todo))
@@ -50,15 +50,15 @@ def clip_keys(
 
 def plan_ingest(items: Iterable[WorkItem], have: Container[str], failed: Container[str]) -> Plan:
     """Which sources are still to be ingested."""
-    todo, done, quarantined = [], 0, 0
+    todo, done, stuck = [], 0, []
     for item in items:
         if item.key in have:
             done += 1
         elif item.key in failed:
-            quarantined += 1
+            stuck.append(item.key)
         else:
             todo.append(item)
-    return Plan(tuple(todo), {"ingest": done}, {"ingest": quarantined})
+    return Plan(tuple(todo), {"ingest": done}, {"ingest": len(stuck)}, failed=frozenset(stuck))
 
 
 def plan_clips(
@@ -75,10 +75,10 @@ def plan_clips(
     prefixes = {name: spec.prefix for name, spec in graph.items()}
     todo: list[WorkItem] = []
     counts = {name: dict.fromkeys(CLIP_STAGES, 0) for name in ("done", "quarantined", "blocked")}
-    all_keys: dict[str, Mapping[str, str]] = {}
+    all_failed: set[str] = set()
     for clip in clips:
         keys = clip_keys(graph, clip, facts[clip.source_id], prefixes)
-        all_keys[clip.clip_id] = keys
+        all_failed.update(key for key in keys.values() if key in failed)
         stuck: set[str] = set()
         for stage in CLIP_STAGES:
             key = keys[stage]
@@ -95,4 +95,4 @@ def plan_clips(
                 todo.append(WorkItem(stage, key, clip.clip_id, clip.source_id, clip, inputs))
     order = {stage: number for number, stage in enumerate(CLIP_STAGES)}
     todo.sort(key=lambda item: order[item.stage])
-    return Plan(tuple(todo), counts["done"], counts["quarantined"], counts["blocked"], all_keys)
+    return Plan(tuple(todo), counts["done"], counts["quarantined"], counts["blocked"], frozenset(all_failed))

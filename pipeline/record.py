@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.catalog import Catalog
@@ -13,9 +13,12 @@ from pipeline.graph import StageSpec
 from pipeline.progress import ProgressView
 from pipeline.work import WorkItem
 
+PAUSE = 10.0
+"""A commit is followed by a pause of so many times its own length, so that slow commits take a tenth of the time."""
+
 
 class Recorder:
-    """The observer of a run. Rows wait at most `commit_seconds`; `flush` writes them now."""
+    """The observer of a run. Rows wait for `commit_rows` others or `commit_seconds`; `flush` writes them now."""
 
     def __init__(
         self,
@@ -35,7 +38,9 @@ class Recorder:
         self._on_done = on_done
         self._artifacts: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
+        self._clips: list[dict[str, Any]] = []
         self._flushed = time.monotonic()
+        self._took = 0.0
         self.made: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -96,20 +101,29 @@ class Recorder:
         self._view.failed(item.stage, item.item_id, failure.error)
         self._flush_if_due()
 
+    def clips(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Rows of clips that an ingest artifact cut; they are committed no later than the artifact's own row."""
+        self._clips.extend(rows)
+
     def tick(self) -> None:
         self._view.tick()
         self._flush_if_due()
 
     def flush(self) -> None:
         """Commits everything that waits."""
-        self._flushed = time.monotonic()
+        started = time.monotonic()
+        clips, self._clips = self._clips, []
         artifacts, self._artifacts = self._artifacts, []
         failures, self._failures = self._failures, []
+        # Clips before the artifact that names them done: a run killed between the two ingests again, and loses nothing.
+        self._catalog.append("clips", clips)
         self._catalog.append("artifacts", artifacts)
         self._catalog.append("failures", failures)
+        self._flushed = time.monotonic()
+        self._took = self._flushed - started
 
     def _flush_if_due(self) -> None:
-        waiting = len(self._artifacts) + len(self._failures)
-        late = time.monotonic() - self._flushed > self._config.commit_seconds
-        if waiting >= self._config.commit_rows or (waiting and late):
+        waiting, since = len(self._artifacts) + len(self._failures), time.monotonic() - self._flushed
+        due = waiting >= self._config.commit_rows or (waiting and since > self._config.commit_seconds)
+        if due and since > PAUSE * self._took:
             self.flush()

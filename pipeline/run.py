@@ -17,7 +17,7 @@ from pipeline.executor.worker import ClipJob, IngestJob, ItemDone, ItemFailed
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
 from pipeline.ingest.clips import clips_of
 from pipeline.ingest.sources import SourceFile
-from pipeline.pack.gates import warnings
+from pipeline.pack.gates import judged_stages, warnings
 from pipeline.pack.release import PackedRelease, publish
 from pipeline.pack.shard import PackJob
 from pipeline.planner import Plan, ingest_item, plan_clips, plan_ingest
@@ -73,7 +73,7 @@ class Run:
         self.options = options
         self.graph = build_graph(dataset.config)
         self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-        self.state: State = read_state(dataset)
+        self.state: State = read_state(dataset, figures_of=judged_stages(dataset.config.gates))
         self.summary = RunSummary()
         self._started = time.time()
         self._recorder = Recorder(
@@ -119,28 +119,24 @@ class Run:
             if item.key not in self.state.failed:
                 self._recorder.quarantined(item, ItemFailed("unreadable", str(file.error)), 1)
 
-    def plan(self) -> tuple[Plan, Plan]:
-        """What ingest and the clip stages would do now, without doing it."""
-        failed = set() if self.options.retry_failed else self.state.failed
-        items = self._ingest_items()
-        ingest = plan_ingest(items.values(), self.state.artifacts.keys(), failed)
-        keys = {name: item.key for name, item in items.items()}
-        clips = clips_of_sources(self.state, keys, items)
-        return ingest, plan_clips(self.graph, clips, self.state.facts(), self.state.artifacts.keys(), failed)
-
     def _ingest_items(self) -> dict[str, WorkItem]:
         sources = [s for s in self.state.usable_sources() if self._only is None or s.source_id in self._only]
         spec = self.graph["ingest"]
         return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in sources}
 
+    def _failed(self) -> set[str]:
+        return set() if self.options.retry_failed else self.state.failed
+
     def _ingest(self) -> None:
-        plan, _ = self.plan()
+        plan = plan_ingest(self._ingest_items().values(), self.state.artifacts.keys(), self._failed())
         self._run_plan(
             plan, {"ingest": StageRun(partial(_ingest_job, self.graph["ingest"]), self.dataset.config.run.ingest)}
         )
 
     def _clips(self) -> Plan:
-        _, plan = self.plan()
+        items = self._ingest_items()
+        clips = clips_of_sources(self.state, {name: item.key for name, item in items.items()}, items)
+        plan = plan_clips(self.graph, clips, self.state.facts(), self.state.artifacts.keys(), self._failed())
         stages = {
             name: StageRun(partial(_clip_job, self.graph[name]), self.graph[name].resources) for name in CLIP_STAGES
         }
@@ -193,8 +189,7 @@ class Run:
         clips = clips_of(table, source, self.dataset.config.ingest)
         rows = [clip_row(clip, item.key, self.run_id) for clip in clips]
         known = self.state.clips.setdefault(item.key, {})
-        # Clips before the artifact's own row: a run killed between the two ingests again, and loses nothing.
-        self.dataset.catalog.append("clips", [row for row in rows if row["clip_id"] not in known])
+        self._recorder.clips([row for row in rows if row["clip_id"] not in known])
         known.update({row["clip_id"]: row for row in rows})
 
     def _finish(self) -> None:

@@ -1,9 +1,11 @@
 """What the catalog knows, read once at the start of a command: sources, clips, artifacts and failures."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from pipeline.dataset import Dataset
 from pipeline.ingest.sources import SourceFile
@@ -12,9 +14,9 @@ from pipeline.sources import source_of_row
 from schemas.clip import Clip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ArtifactFacts:
-    """What packing and status need of an artifact."""
+    """What packing and status need of an artifact. quality: JSON, "{}" where `read_state` was not asked for it."""
 
     bytes: int
     status: str
@@ -43,22 +45,48 @@ class State:
         return [self.sources[name] for name in sorted(self.sources)]
 
 
-def read_state(dataset: Dataset) -> State:
-    """Reads the catalog. Costs a scan of each table's needed columns."""
+def read_state(dataset: Dataset, *, figures_of: Collection[str] | None = None) -> State:
+    """Reads the catalog. Costs a scan of each table's needed columns.
+
+    figures_of: stages whose quality figures are wanted, None for all; they are most of what a state holds.
+    """
     catalog = dataset.catalog
     state = State()
     for row in sorted(catalog.rows("sources"), key=lambda row: row["run_id"]):
         state.sources[row["source_id"]] = source_of_row(dataset, row)
-    for row in catalog.rows("clips"):
+    clips = catalog.read("clips")
+    for values in zip(*_columns(clips), strict=True):
+        row = dict(zip(clips.schema.names, values, strict=True))
         state.clips.setdefault(row["ingest_key"], {})[row["clip_id"]] = row
-    table = catalog.read("artifacts", ["key", "bytes", "status", "quality"])
-    columns = [table.column(name).to_pylist() for name in table.schema.names]
+    figures: dict[str, str] = {}
+    if figures_of is None:
+        figures = dict(zip(*_columns(catalog.read("artifacts", ["key", "quality"])), strict=True))
+    elif figures_of:
+        rows = catalog.select("artifacts", "stage", figures_of, ["key", "quality"])
+        figures = {row["key"]: row["quality"] for row in rows}
+    columns = _columns(catalog.read("artifacts", ["key", "bytes", "status"]))
     state.artifacts = {
-        key: ArtifactFacts(size, status, quality) for key, size, status, quality in zip(*columns, strict=True)
+        key: ArtifactFacts(size, status, figures.get(key, "{}")) for key, size, status in zip(*columns, strict=True)
     }
     failures = catalog.read("failures", ["key"]).column("key").to_pylist()
     state.failed = set(failures) - state.artifacts.keys()
     return state
+
+
+def _columns(table: pa.Table) -> list[list[Any]]:
+    """A table's columns. Equal texts of a chunk are one object: at 840,000 rows copies of ids would fill memory."""
+    columns = []
+    for name in table.schema.names:
+        values: list[Any] = []
+        for chunk in table.column(name).chunks:
+            if pa.types.is_string(chunk.type):
+                encoded = chunk.dictionary_encode()
+                texts = encoded.dictionary.to_pylist()
+                values += [None if place is None else texts[place] for place in encoded.indices.to_pylist()]
+            else:
+                values += chunk.to_pylist()
+        columns.append(values)
+    return columns
 
 
 def make_clip(row: Mapping[str, Any], source: SourceFile) -> Clip:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, build_graph
+from pipeline.pack.gates import judged_stages
 from pipeline.pack.release import Selection, select
 from pipeline.planner import Plan, clip_keys, ingest_item, plan_clips, plan_ingest
 from pipeline.state import clips_of_sources, read_state
@@ -31,15 +32,15 @@ class Status:
 
 def read_status(dataset: Dataset) -> Status:
     """Reads the catalog and judges it by the present configuration; runs nothing."""
-    graph, state = build_graph(dataset.config), read_state(dataset)
+    graph, state = build_graph(dataset.config), read_state(dataset, figures_of=judged_stages(dataset.config.gates))
     items = {s.source_id: ingest_item(graph["ingest"], s.source_id, s.sha256, s.path) for s in state.usable_sources()}
     ingest = plan_ingest(items.values(), state.artifacts.keys(), state.failed)
     clips = clips_of_sources(state, {name: item.key for name, item in items.items()}, items)
     plan = plan_clips(graph, clips, state.facts(), state.artifacts.keys(), state.failed)
-    current = {key for keys in plan.keys.values() for key in keys.values()} | {item.key for item in items.values()}
+    current = plan.failed | ingest.failed
     newest: dict[str, dict[str, Any]] = {}
     for row in sorted(dataset.catalog.rows("failures"), key=lambda row: row["created_s"]):
-        if row["key"] in state.failed and (row["key"] in current or row["cause"] == "unreadable"):
+        if row["key"] in current or (row["key"] in state.failed and row["cause"] == "unreadable"):
             newest[row["key"]] = row
     return Status(
         sources=Counter(source.kind for source in state.usable_sources()),
@@ -54,7 +55,7 @@ def read_status(dataset: Dataset) -> Status:
 
 def clip_facts(dataset: Dataset, clip_id: str) -> list[dict[str, Any]]:
     """The catalog's artifact rows of one clip under the present configuration, in stage order. Empty if unknown."""
-    graph, state = build_graph(dataset.config), read_state(dataset)
+    graph, state = build_graph(dataset.config), read_state(dataset, figures_of=())
     items = {
         s.source_id: ingest_item(graph["ingest"], s.source_id, s.sha256, s.path).key for s in state.usable_sources()
     }
@@ -63,5 +64,5 @@ def clip_facts(dataset: Dataset, clip_id: str) -> list[dict[str, Any]]:
         return []
     prefixes = {name: spec.prefix for name, spec in graph.items()}
     keys = clip_keys(graph, found[0], state.facts()[found[0].source_id], prefixes)
-    rows = {row["key"]: row for row in dataset.catalog.rows("artifacts")}
+    rows = {row["key"]: row for row in dataset.catalog.select("artifacts", "key", set(keys.values()))}
     return [rows[keys[stage]] for stage in CLIP_STAGES if keys[stage] in rows]

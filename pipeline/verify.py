@@ -3,11 +3,12 @@
 import io
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset import CONFIG, Dataset, DatasetError
@@ -29,6 +30,7 @@ SCHEMAS = {
 }
 HARMLESS: frozenset[Kind] = frozenset({"orphan", "leftover"})
 _RELEASE = re.compile(r"^releases/(\d{4,})\.json$")
+_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,25 @@ class Finding:
         return self.kind not in HARMLESS
 
 
-@dataclass(frozen=True)
-class _Named:
-    """Everything that the catalog and the releases name."""
-
-    artifacts: dict[str, dict[str, Any]]
-    releases: tuple[Release, ...]
-    shards: dict[str, ShardEntry]
-
-
 def verify(dataset: Dataset, *, deep: bool = True) -> Iterator[Finding]:
     """All findings, as they are found. deep: read and check contents too, not only presence and size."""
     releases: list[Release] = []
     yield from _check_releases(dataset, releases)
-    rows = {row["key"]: row for row in dataset.catalog.rows("artifacts", ["key", "stage", "path", "sha256", "bytes"])}
+    artifacts = _newest(dataset.catalog.read("artifacts", ["key", "stage", "path", "sha256", "bytes"]))
     shards = {entry.path: entry for release in releases for entry in release.shards}
-    named = _Named(rows, tuple(releases), shards)
-    for row in rows.values():
-        yield from _check_artifact(dataset, row, deep)
+    for batch in artifacts.to_batches(max_chunksize=_ROWS):  # a million rows as Python objects would fill memory
+        for row in batch.to_pylist():
+            yield from _check_artifact(dataset, row, deep)
     for entry in shards.values():
         yield from _check_shard(dataset, entry, deep)
-    yield from _find_orphans(dataset, named)
+    known = {path for e in shards.values() for path in (e.path, e.index_path, e.sha256_path)}
+    yield from _find_orphans(dataset, known.union(artifacts.column("path").to_pylist()))
+
+
+def _newest(table: pa.Table) -> pa.Table:
+    """The last row of each key."""
+    last = {key: place for place, key in enumerate(table.column("key").to_pylist())}
+    return table.take(pa.array(last.values(), pa.int64()))
 
 
 def repair(dataset: Dataset, findings: list[Finding]) -> int:
@@ -149,6 +149,7 @@ def _check_contents(dataset: Dataset, entry: ShardEntry) -> Iterator[Finding]:
     wanted = list(zip(*(index.column(name).to_pylist() for name in INDEX_SCHEMA.names), strict=True))
     found: list[tuple[str, str, int, int]] = []
     order: list[str] = []
+    places = {name: place for place, name in enumerate(entry.samples)}
     sample: dict[str, Any] = {}
     with dataset.storage.open(entry.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
@@ -158,13 +159,13 @@ def _check_contents(dataset: Dataset, entry: ShardEntry) -> Iterator[Finding]:
                 yield Finding("shard", entry.path, f"member {member.name!r} is not a plain file")
                 continue
             if not order or order[-1] != name:
-                yield from _check_sample(entry, order[-1] if order else "", sample)
+                yield from _check_sample(entry, places, order[-1] if order else "", sample)
                 order.append(name)
                 sample = {}
             found.append((name, field, member.offset_data, member.size))
             data = tar.extractfile(member)
             sample[field] = _decode(field, data.read() if data else b"")
-    yield from _check_sample(entry, order[-1] if order else "", sample)
+    yield from _check_sample(entry, places, order[-1] if order else "", sample)
     if found != wanted:
         place = next((i for i, pair in enumerate(zip(found, wanted, strict=False)) if pair[0] != pair[1]), None)
         where = f"from row {place}" if place is not None else f"{len(wanted)} rows for {len(found)} members"
@@ -173,7 +174,9 @@ def _check_contents(dataset: Dataset, entry: ShardEntry) -> Iterator[Finding]:
         yield Finding("shard", entry.path, "does not hold the samples that the release says, in that order")
 
 
-def _check_sample(entry: ShardEntry, name: str, members: dict[str, Any]) -> Iterator[Finding]:
+def _check_sample(
+    entry: ShardEntry, places: Mapping[str, int], name: str, members: dict[str, Any]
+) -> Iterator[Finding]:
     if not members:
         return
     try:
@@ -181,8 +184,8 @@ def _check_sample(entry: ShardEntry, name: str, members: dict[str, Any]) -> Iter
     except (SampleError, ValueError) as error:
         yield Finding("sample", entry.path, f"{name}: {error}")
         return
-    place = entry.samples.index(name) if name in entry.samples else -1
-    if place >= 0 and (len(meta.timestamps), meta.frame_step) != (entry.frames[place], entry.frame_steps[place]):
+    place = places.get(name)
+    if place is not None and (len(meta.timestamps), meta.frame_step) != (entry.frames[place], entry.frame_steps[place]):
         yield Finding("sample", entry.path, f"{name}: frames or frame step differ from the release's")
     if (meta.split, meta.kind, meta.clip_id) != (entry.split, entry.kind, name):
         yield Finding("sample", entry.path, f"{name}: its json says {meta.split} {meta.kind} {meta.clip_id}")
@@ -199,10 +202,7 @@ def _decode(field: str, data: bytes) -> object:
     return np.frombuffer(data, np.uint8)
 
 
-def _find_orphans(dataset: Dataset, named: _Named) -> Iterator[Finding]:
-    artifacts = {row["path"] for row in named.artifacts.values()}
-    shards = {path for e in named.shards.values() for path in (e.path, e.index_path, e.sha256_path)}
-    known = artifacts | shards
+def _find_orphans(dataset: Dataset, known: set[str]) -> Iterator[Finding]:
     for folder in ("artifacts", "shards", "releases", "tmp"):
         for path in dataset.storage.list(folder):
             name = path.rpartition("/")[2]

@@ -153,8 +153,9 @@ def plan(
     if found.ingest.todo:
         console.print(f"{len(found.ingest.todo)} sources are not cut into clips yet: their clips come on top")
     graph = build_graph(opened.config)
-    made = opened.catalog.rows("artifacts", COLUMNS)
-    for (stage, reason), count in reasons([*found.ingest.todo, *found.plan.todo], made, graph).items():
+    items = [*found.ingest.todo, *found.plan.todo]
+    made = opened.catalog.select("artifacts", "item_id", {item.item_id for item in items}, COLUMNS)
+    for (stage, reason), count in reasons(items, made, graph).items():
         console.print(f"why: {stage}, {count} items: {reason}", markup=False)
 
 

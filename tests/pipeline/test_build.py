@@ -130,6 +130,17 @@ def test_add_keeps_what_is_to_be_made_again_and_what_another_writer_added(moved:
     assert again.release == new
 
 
+def test_shards_that_a_killed_run_published_but_did_not_record_are_recorded(moved: Path) -> None:
+    dataset = Dataset.open(str(moved / "dataset"))
+    names = ("path", "sha256", "bytes", "split", "kind", "clip_id", "position")
+    before = [tuple(row[name] for name in names) for row in dataset.catalog.rows("shards")]
+    dataset.catalog.forget("shards", "clip_id", [row[5] for row in before])
+    assert dataset.catalog.rows("shards") == []
+    for _ in range(2):  # once, and not again
+        build(moved / "dataset", [])
+        assert sorted(tuple(row[name] for name in names) for row in dataset.catalog.rows("shards")) == sorted(before)
+
+
 def test_add_appends_and_leaves_every_shard_as_it_was(moved: Path) -> None:
     root = moved / "dataset"
     before = shards(root)
