@@ -10,7 +10,8 @@ from bench.chaos import builds
 from bench.chaos.ground import Ground, NotPossibleError
 
 SHARES = (0.03, 0.5, 0.97)
-"""Sizes of the full disk, as shares of what the dataset takes, each moved by chance: catalog, artifacts, shards."""
+"""Sizes of the disk as shares of what the dataset takes, each made smaller by chance: catalog, artifacts, shards."""
+MINIMUM = 65_536
 ROOMY = 512_000_000
 
 
@@ -40,19 +41,19 @@ def used(folder: Path) -> int:
 
 
 def full_disk(ground: Ground) -> str:
-    """Builds on disks that are too small, then again with room: refused, then identical."""
-    rng, whole, said = ground.rng("full disk"), used(ground.folder / "quiet"), []
-    for number, share in enumerate(SHARES):
-        size = int(whole * share * rng.uniform(0.9, 1.0))
-        folder = ground.folder / f"full-{number}"
-        with tmpfs(folder, max(size, 65_536)):
-            root = folder / "dataset"
-            code, output = ground.build(root)
-            said.append(ground.must_be_refused(code, output, "No space left on device", "storage space"))
-            print(f"  {size} of {whole} bytes: {said[-1][:200]}", flush=True)
-            remount(folder, f"size={ROOMY}")
-            ground.must_be_identical(root, *ground.build(root))
-    return f"{len(said)} disks of {SHARES} of the need: refused naming the disk, then byte-identical with room (tmpfs)"
+    """A build on a disk that is too small, grown a little again and again: refused each time, then identical."""
+    rng, whole = ground.rng("full disk"), used(ground.folder / "quiet")
+    folder = ground.folder / "full"
+    with tmpfs(folder, MINIMUM):
+        root = folder / "dataset"
+        for share in SHARES:
+            size = max(int(whole * share * rng.uniform(0.9, 1.0)), MINIMUM)
+            remount(folder, f"size={size}")
+            said = ground.must_be_refused(*ground.build(root), "No space left on device")
+            print(f"  {size} of {whole} bytes: {said}", flush=True)
+        remount(folder, f"size={ROOMY}")
+        ground.must_be_identical(root, *ground.build(root))
+    return f"tmpfs of {', '.join(map(str, SHARES))} of the need: refused each time by name; byte-identical with room"
 
 
 def read_only_disk(ground: Ground) -> str:

@@ -42,7 +42,7 @@ class HungryStage(StylizeStage):
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
         if clip.first_frame > 0:
-            taken = []
+            taken: list[bytes] = []
             while len(taken) * BLOCK < GUARD:
                 taken.append(b"\x01" * BLOCK)
             raise RuntimeError("nobody ended this worker")

@@ -90,8 +90,11 @@ class Worker:
             kind, cause = type(error).__name__, _cause(error)
             self._metrics.failed(item.stage, cause)
             text = str(error) if kind in OWN_ERRORS else f"{kind}: {error}"
-            if cause == "unwritable" and kind not in OWN_ERRORS:
-                text += ": free space or make the place writable, then run the same command again"
+            if cause == "unwritable" and kind not in OWN_ERRORS:  # a write to an open file does not name it
+                text += (
+                    f" (on a disk that the dataset {self._storage.root} or its temporary files use): free space or "
+                    "make it writable, then run the same command again"
+                )
             return ItemFailed(cause, text[:2000], traceback.format_exc()[-8000:])
 
     def _make(self, item: WorkItem, job: Job) -> ItemDone:
