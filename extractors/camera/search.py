@@ -59,12 +59,12 @@ class Search:
     zoom: np.ndarray | None
 
     def run(self, tracks: Tracks) -> Found | None:
-        """The best believable reconstruction of the tracks, or None. Raises ExtractionError where the solver's process
-        died in every attempt: that says nothing about the clip.
+        """The best believable reconstruction of the tracks, or None where none convinces or is confirmed by another.
+        Raises ExtractionError where the solver's process died in every attempt: that says nothing about the clip.
         """
         rivals = list[Rival]()
         deaths = list[SolverError]()
-        tried = 0
+        tried, sure = 0, False
         for mapper, factor, undo_zoom in self._plan():
             tried += 1
             try:
@@ -74,13 +74,13 @@ class Search:
             except SolverError as death:
                 deaths.append(death)
                 continue
-            if rivals[-1].evidence.convincing or _agree(rivals):
+            if sure := rivals[-1].evidence.convincing or _agree(rivals):
                 break
         if len(deaths) == tried:
             raise ExtractionError(f"structure from motion could not run in any of {tried} attempts ({deaths[-1]})")
         rivals = sorted((r for r in rivals if r.evidence.believable), key=lambda rival: rival.evidence.loss)
-        if not rivals:
-            return None
+        if not rivals or not sure:
+            return None  # hypotheses that end each somewhere else, all half explaining the clip, know nothing
         best = rivals[0]
         if _flat(best.solution):
             tried += 1

@@ -153,21 +153,27 @@ def test_focal_length_of_a_zoom_without_a_turn_is_not_claimed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "solved"),
+    ("name", "square", "solved"),
     [
-        ("0bf152ef84195293", True),
-        ("0c11dbe781b1c11c", True),
-        ("0c9b371cc6225682", False),
-        ("0f47577ab3441480", True),
-        ("0f68374b76390082", True),
+        ("0bf152ef84195293", True, True),
+        ("0c11dbe781b1c11c", False, True),
+        ("0c11dbe781b1c11c", True, False),
+        ("0c9b371cc6225682", False, False),
+        ("0f47577ab3441480", True, True),
+        ("0f68374b76390082", True, True),
     ],
 )
-def test_real_cameras_are_right_or_unsolved(name: str, solved: bool) -> None:
-    """Sixteen frames far apart, in one of them with few corners: its solutions leave frames out and contradict."""
+def test_real_cameras_are_right_or_unsolved(name: str, square: bool, solved: bool) -> None:
+    """Sixteen frames far apart, whole or their middle. Where few corners stay in view, mappers leave frames out, or end
+    each somewhere else.
+    """
     lines = test_data(f"camera_only/{name}.txt").read_text().splitlines()[1:]
     world_to_cam = np.tile(np.eye(4), (len(lines), 1, 1))
     world_to_cam[:, :3] = np.array([line.split()[7:] for line in lines], float).reshape(-1, 3, 4)
-    found = extract(video(f"../camera_only/{name}.mp4"))
+    frames = video(f"../camera_only/{name}.mp4")
+    if square:
+        frames = np.stack([cv2.resize(f[:, 64:320], (640, 640), interpolation=cv2.INTER_CUBIC) for f in frames])
+    found = extract(frames)
     if solved:
         check_motion(found, np.linalg.inv(world_to_cam), 2.0, 0.03)
     else:
