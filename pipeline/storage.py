@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,7 +42,9 @@ class Storage:
         root = root.removeprefix("file://")
         self.root = str(Path(root).resolve()) if self.local else root.rstrip("/")
         # fsspec remembers listings; other writers make them stale.
-        self._fs: Any = None if self.local else fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0]
+        self._fs: Any = None
+        if not self.local:
+            self._fs = _Store(fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0], self.root)
 
     def full(self, path: str) -> str:
         """The absolute path or URI of a file. Raises StorageError for a path that leaves the root."""
@@ -212,6 +214,30 @@ class Storage:
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class _Store:
+    """A file system of fsspec. Errors of its client's own classes (no credentials, no answer) come as OSError."""
+
+    def __init__(self, inner: Any, root: str) -> None:
+        self._inner = inner
+        self._root = root
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._inner, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return method(*arguments, **options)
+            except Exception as error:
+                if type(error).__module__ == "builtins":
+                    raise
+                raise OSError(
+                    f"{self._root} does not answer: {error} (credentials and address come from the environment of "
+                    "every node: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL)"
+                ) from error
+
+        return call
 
 
 def _write_flushed(path: Path, data: bytes) -> None:
