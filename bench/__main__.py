@@ -10,6 +10,7 @@ BENCHES = (
     ("bench.pipeline", "memory"),
     ("bench.pipeline", "noop"),
     ("bench.reader",),
+    ("bench.scale", "run", "--sizes", "100,300"),
     ("bench.train_step",),
 )
 
