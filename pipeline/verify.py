@@ -134,8 +134,8 @@ def _check_shard(dataset: Dataset, entry: ShardEntry, deep: bool) -> Iterator[Fi
         return
     if storage.sha256(entry.path) != entry.sha256:
         yield Finding("shard", entry.path, "sha256 differs from the release's")
-    if storage.read(entry.sha256_path).decode("utf-8", "replace").split()[:1] != [entry.sha256]:
-        yield Finding("shard", entry.sha256_path, "does not hold the release's sha256")
+    if storage.read(entry.sha256_path) != f"{entry.sha256}  {entry.path.rpartition('/')[2]}\n".encode():
+        yield Finding("shard", entry.sha256_path, "does not hold the release's sha256 and the shard's name")
     try:
         yield from _check_contents(dataset, entry)
     except (tarfile.TarError, OSError, ValueError, KeyError, EOFError) as error:

@@ -40,12 +40,12 @@ def damaged_artifacts(ground: Ground) -> str:
     refused = sum(_half_built(ground, f"half-{number}", rng) for number in range(HALF_BUILT))
     return (
         f"{len(victims)} finished artifacts: all named, repaired, byte-identical; {HALF_BUILT} builds killed half-way "
-        f"with half of the artifacts damaged: {refused} reruns refused until repaired, all byte-identical in the end"
+        f"with half of the artifacts damaged: {refused} needed `verify --repair`, all byte-identical in the end"
     )
 
 
 def _half_built(ground: Ground, name: str, rng: Random) -> bool:
-    """Kills a build half-way, damages half of what it has made, runs it again. Returns whether that was refused."""
+    """Kills a build half-way, damages half of what it has made, runs it again. Returns whether it took a repair."""
     root = ground.folder / name
     process = builds.start_build(root, ground.videos, ground.config)
     wait_for_artifacts(root, rng.randint(2, len(ground.quiet.artifacts) - 1), process)

@@ -39,3 +39,15 @@ def test_a_damaged_artifact_of_a_shard_is_made_again(tmp_path: Path) -> None:
     (root / name).write_bytes(before[name][:-7])
     make(root, [])
     assert files(root) == before
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 70, -5, -1])
+def test_any_change_of_a_checksum_file_is_found(tmp_path: Path, place: int) -> None:
+    root = tmp_path / "dataset"
+    make(root, [write_video(tmp_path / "videos", "a", Video(texture=1))])
+    (path,) = (root / "shards").glob("*.sha256")
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    findings = [finding for finding in verify(Dataset.open(str(root))) if finding.damage]
+    assert [(finding.kind, finding.path) for finding in findings] == [("shard", f"shards/{path.name}")]
