@@ -6,6 +6,7 @@ import sys
 BENCHES = (
     ("bench.decode",),
     ("bench.drawing",),
+    ("bench.feature_cache",),
     ("bench.pipeline", "overhead"),
     ("bench.pipeline", "memory"),
     ("bench.pipeline", "noop"),

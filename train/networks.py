@@ -69,8 +69,8 @@ def find_export(path: Path) -> Path | None:
     """`path` itself where it is an export, or the newest export of the run at `path`."""
     if (path / MANIFEST).is_file():
         return path
-    exports = sorted(path.glob(f"export/step-*/{MANIFEST}"))
-    return exports[-1].parent if exports else None
+    exports = sorted(p.parent for p in path.glob(f"export/step-*/{MANIFEST}") if p.parent.suffix != ".tmp")
+    return exports[-1] if exports else None
 
 
 def open_encoders(config: TrainConfig) -> Encoders:

@@ -19,6 +19,7 @@ from pipeline.animation.output import write_animation
 from pipeline.animation.reference import ReferencePicture
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.pack.read import read_sample
+from schemas.clip import Kind
 from schemas.config import file_sha256
 from schemas.release import ShardEntry
 from schemas.sample import SampleJson, frame_member
@@ -64,27 +65,32 @@ def animate_split(
     *,
     name: str,
     config: AnimateConfig,
+    kind: Kind | None = None,
     limit: int | None = None,
     say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SplitOutputs:
     """Writes OUTPUT/real, OUTPUT/<name> and OUTPUT/repeat, a folder of png frames a clip. What lies there already is
-    kept, so a stopped run goes on. Raises DatasetError for a dataset without a release or split, and for a folder that
-    another network, release or setting has written to.
+    kept, so a stopped run goes on. kind: only clips of that kind. Raises DatasetError for a dataset without a release
+    or split, and for a folder that another network, release or setting has written to.
     """
     tell = say or (lambda text: None)
     dataset = Dataset.open(root)
     release = dataset.newest_release()
     if release is None:
         raise DatasetError(f"{root} has no release yet; `mikudance build VIDEOS --dataset {root}` makes one")
-    clips = [(entry, clip) for entry in release.shards if entry.split == split for clip in entry.samples][:limit]
+    shards = [entry for entry in release.shards if entry.split == split and kind in (None, entry.kind)]
+    clips = [(entry, clip) for entry in shards for clip in entry.samples][:limit]
     if not clips:
-        found = sorted({entry.split for entry in release.shards})
-        raise DatasetError(f"{root} has no clip in split {split!r}; it has {', '.join(found) or 'none'}")
+        found = sorted({f"{entry.split} ({entry.kind})" for entry in release.shards})
+        what = f"{kind} clip" if kind else "clip"
+        raise DatasetError(f"{root} has no {what} in split {split!r}; it has {', '.join(found) or 'none'}")
     if name in ("real", BASELINE):
         raise DatasetError(f"--name {name} is taken; choose another name for the method")
     tell("loading the network")
     animator = Animator(checkpoint, config)
+    compared = f"{animator.size} {config.frames} {config.frame_step}"
+    _check_stamp(output, "real", _digest(compared, release.digest()))
     _check_stamp(output, name, _stamp(checkpoint, config, release.digest()))
     for number, (entry, clip) in enumerate(clips):
         tell(f"clip {number + 1} of {len(clips)}: {clip}")
@@ -103,18 +109,25 @@ def animate_split(
 
 
 def _stamp(checkpoint: Path, config: AnimateConfig, release: str) -> str:
-    """What decides the pictures: weights, settings, release."""
+    """What decides a method's pictures: weights, settings, release."""
     weights = [file_sha256(path) for path in sorted(checkpoint.rglob("*.safetensors"))]
-    return hashlib.sha256("|".join([*weights, config.canonical_json(), release]).encode()).hexdigest()
+    return _digest(*weights, config.canonical_json(), release)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 def _check_stamp(output: Path, name: str, stamp: str) -> None:
+    """The true frames have a stamp too: a method drawn at another size or frame step would be scored against those of
+    the first.
+    """
     path = output / f"{name}.sha256"
     if path.is_file() and path.read_text().strip() != stamp:
-        raise DatasetError(
-            f"{output} holds animations by another network, release or setting under the name {name}; choose another "
-            "folder, or remove this one"
-        )
+        what = "true frames of another release, size, frame count or frame step"
+        if name != "real":
+            what = f"animations by another network, release or setting under the name {name}"
+        raise DatasetError(f"{output} holds {what}; choose another folder, or remove this one")
     output.mkdir(parents=True, exist_ok=True)
     path.write_text(stamp + "\n")
 

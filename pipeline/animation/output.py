@@ -37,11 +37,13 @@ class Sound:
 
 
 def check_output(path: Path) -> None:
-    """Raises OutputError for a file name that says no format, before any work is done."""
+    """Raises OutputError for a name that cannot be written to, before any work is done."""
     if path.suffix and path.suffix.lower() not in _CODECS:
         raise OutputError(f"{path}: {path.suffix} is no format to write; choose one of {', '.join(FORMATS)}")
     if path.is_dir() and path.suffix:
         raise OutputError(f"{path} is a folder; name a file")
+    if not path.suffix and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} exists already; name a new folder, or remove it")
 
 
 def write_animation(path: Path, frames: Iterable[np.ndarray], *, fps: float, sound: Sound | None = None) -> int:
@@ -79,8 +81,6 @@ def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _write_pictures(path: Path, frames: Iterable[np.ndarray], folder: Path) -> int:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise OutputError(f"{path} exists already; name a new folder, or remove it")
     folder.mkdir()
     count = 0
     for count, frame in enumerate(frames, 1):

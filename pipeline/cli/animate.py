@@ -20,6 +20,9 @@ def animate(
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Animate a dataset's clips instead.")] = None,
     split: Annotated[str, typer.Option(help="With --dataset: which split.")] = "test",
     clips: Annotated[int | None, typer.Option(help="With --dataset: at most so many clips.", min=1)] = None,
+    kind: Annotated[
+        Literal["character", "camera"] | None, typer.Option(help="With --dataset: clips of this kind alone.")
+    ] = None,
     name: Annotated[str, typer.Option(help="With --dataset: the method's folder in OUTPUT.")] = "mikudance",
     camera_track: Annotated[Path | None, typer.Option(help="The driving video's MMD camera track (.vmd).")] = None,
     stages: Annotated[Path | None, typer.Option(help="YAML as a dataset's, for pose, camera and depth.")] = None,
@@ -90,7 +93,16 @@ def animate(
 
             if dataset is not None:
                 made = animate_split(
-                    dataset, split, checkpoint, output, name=name, config=config, limit=clips, say=say, progress=advance
+                    dataset,
+                    split,
+                    checkpoint,
+                    output,
+                    name=name,
+                    config=config,
+                    kind=kind,
+                    limit=clips,
+                    say=say,
+                    progress=advance,
                 )
                 result = (
                     f"{made.clips} clips of split {split} in {output}: real, {name}, repeat\nnext: {made.next_step}"

@@ -110,8 +110,14 @@ def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     with pytest.raises(DatasetError, match="another network, release or setting under the name ours"):
         animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config.model_copy(update={"seed": 5}))
-    with pytest.raises(DatasetError, match="no clip in split 'val'; it has test, train"):
+    with pytest.raises(DatasetError, match=r"no clip in split 'val'; it has test \(character\), train \(character\)"):
         animate_split(dataset, "val", checkpoint, tmp_path, name="ours", config=config)
+    with pytest.raises(DatasetError, match="no camera clip in split 'test'"):
+        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config, kind="camera")
+    with pytest.raises(DatasetError, match="true frames of another release, size, frame count or frame step"):
+        animate_split(
+            dataset, "test", checkpoint, tmp_path, name="theirs", config=config.model_copy(update={"frame_step": 2})
+        )
     with pytest.raises(DatasetError, match="--name real is taken"):
         animate_split(dataset, "test", checkpoint, tmp_path, name="real", config=config)
 

@@ -24,8 +24,8 @@ def test_one_clip_by_heart(tmp_path: Path) -> None:
     """
     write_dataset(tmp_path / "data", [ClipSpec(number=3, frames=8, size=(64, 64), styles=0, speed=0.06)])
     phases = [overfit(tmp_path, steps, lr) for steps, lr in ((500, 2e-3), (800, 3e-4), (1100, 1e-3), (1400, 2e-4))]
-    vae, errors = train_autoencoder(read_pictures(phases[0], limit=64), steps=300)
-    assert np.mean(errors[-20:]) < 0.1 * errors[0]
+    vae, errors = train_autoencoder(read_pictures(phases[0], samples=16), steps=300)
+    assert np.mean(errors[-20:]) < 0.3 * errors[0]
     vae.save_pretrained(tmp_path / "vae")
     for phase in phases:
         train(phase)

@@ -116,6 +116,6 @@ def _cell(metric: Metric, score: Score | None) -> str:
 def _number(metric: Metric, value: float) -> str:
     if math.isinf(value):
         return "∞"
-    if metric == "l1" and 0 < value < 1e-3:
+    if metric == "l1" and 0 < value < 0.01:
         return f"{value:.2E}"
     return f"{value:.3f}" if metric != "l1" else f"{value:.4f}"

@@ -120,5 +120,14 @@ class ConditionEncoder:
         return torch.cat([latents, self.drawing_latents(reference_pose[:, None])], dim=2)
 
     def drawing_latents(self, drawings: Tensor) -> Tensor:
-        """Latents `[B, F, 4, h, w]` of pose drawings uint8 `[B, F, 3, H, W]`."""
-        return self.encoders.latents(unit(drawings) if self.encoding.pose_range == "unit" else signed(drawings))
+        """Latents `[B, F, 4, h, w]` of pose drawings uint8 `[B, F, 3, H, W]`.
+
+        Black ones (dropped poses, clips without a character, faces and hands that were not found) are many: one of them
+        is encoded for all.
+        """
+        flat = drawings.flatten(0, 1)
+        drawn = flat.flatten(1).amax(dim=1) > 0
+        shown = flat[drawn] if drawn.all() else torch.cat([flat[drawn], torch.zeros_like(flat[:1])])
+        latents = self.encoders.latents(unit(shown) if self.encoding.pose_range == "unit" else signed(shown))
+        places = torch.where(drawn, drawn.cumsum(0) - 1, len(shown) - 1)
+        return latents[places].unflatten(0, drawings.shape[:2])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import DDIMScheduler
+from diffusers.utils.logging import tqdm as progress_bar
 from torch import Tensor
 
 from train.data.batch import unit
@@ -99,9 +100,20 @@ class MikuDancePipeline:
         generator: torch.Generator | None = None,
         progress: Progress | None = None,
     ) -> PipelineOutput:
-        """All frames at once; `stream` gives them one by one. Arguments as there."""
-        frames = self.stream(reference, reference_pose, driving, config=config, generator=generator, progress=progress)
-        return PipelineOutput(frames=np.stack(list(frames)))
+        """All frames at once; `stream` gives them one by one. Arguments as there.
+
+        Without `progress` a bar is shown; `diffusers.utils.logging.disable_progress_bar()` turns it off.
+        """
+        with progress_bar(disable=progress is not None) as shown:
+
+            def show(_done: int, total: int) -> None:
+                shown.total = total
+                shown.update(1)
+
+            frames = self.stream(
+                reference, reference_pose, driving, config=config, generator=generator, progress=progress or show
+            )
+            return PipelineOutput(frames=np.stack(list(frames)))
 
     def stream(
         self,

@@ -47,6 +47,19 @@ def test_hidden_poses_are_black_and_hidden_motion_is_zero() -> None:
     assert not hidden.keep.any()
 
 
+@pytest.mark.parametrize("drawn", [(), (1,), (0, 3), (0, 1, 2, 3)])
+def test_black_drawings_are_encoded_once(drawn: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = encoder()
+    drawings = torch.zeros(2, 2, 3, 32, 32, dtype=torch.uint8)
+    for place in drawn:
+        drawings[place // 2, place % 2, 1, 3, place] = 200
+    wanted = conditions.encoders.latents(signed(drawings))
+    seen, encode = [], conditions.encoders.vae.encode
+    monkeypatch.setattr(conditions.encoders.vae, "encode", lambda x: seen.append(len(x)) or encode(x))
+    torch.testing.assert_close(conditions.drawing_latents(drawings), wanted, rtol=1e-4, atol=1e-5)
+    assert sum(seen) == min(4, len(drawn) + 1)
+
+
 def test_dropout_belongs_to_the_sample_and_has_its_rate() -> None:
     index = torch.arange(4000)
     kept = draw_kept(index, DropoutConfig(pose=0.2, face=0.5, motion=0.1), seed=3)

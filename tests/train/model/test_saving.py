@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel, UNetMotionModel
 from tests.train.tiny import tiny_encoders, tiny_model
 from train.model.man import MotionAdaptiveNorm
 from train.model.saving import SavedModel, SavedModelError, load_encoders, load_model, save_model
+from train.networks import find_export
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,14 @@ def test_folders_that_are_no_network_are_named(tmp_path: Path) -> None:
     (tmp_path / "mikudance.json").write_text('{"stage": 1}')
     with pytest.raises(SavedModelError, match=r"reference_unet holds no config\.json"):
         load_model(tmp_path)
+
+
+def test_the_newest_export_is_found_and_half_written_ones_are_not(tmp_path: Path) -> None:
+    model = tiny_model(1)
+    for name in ("step-00000001", "step-00000002", "step-00000003.tmp"):
+        save_model(
+            tmp_path / "export" / name, saved=SavedModel(stage=1, model=model.config), model=model, encoders=None
+        )
+    assert find_export(tmp_path) == tmp_path / "export/step-00000002"
+    assert find_export(tmp_path / "export/step-00000001") == tmp_path / "export/step-00000001"
+    assert find_export(tmp_path / "export") is None

@@ -54,6 +54,17 @@ def test_frames_from_a_picture(pipeline: MikuDancePipeline) -> None:
     assert not np.array_equal(made, run(pipeline, frames, seed=1))
 
 
+def test_a_bar_is_shown_unless_progress_is_told_elsewhere(
+    pipeline: MikuDancePipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames, config, seen = [frame(n) for n in range(6)], FAST.model_copy(update={"guidance": 1.0}), []
+    pipeline(picture(100), picture(101), frames, config=config, progress=lambda *counts: seen.append(counts))
+    assert seen == [(n, 4) for n in (1, 2, 3, 4)]
+    assert capsys.readouterr().err == ""
+    pipeline(picture(100), picture(101), frames, config=config)
+    assert "4/4" in capsys.readouterr().err
+
+
 def test_every_guidance_counts(pipeline: MikuDancePipeline) -> None:
     frames = [frame(n) for n in range(4)]
     made = run(pipeline, frames)
