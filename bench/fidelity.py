@@ -83,7 +83,6 @@ def measure(shot: Shot, tools: Tools) -> dict[str, Any]:
     pose = PoseArtifact.from_table(tables["pose"])
     row |= camera_errors(camera, shot.truth, size) | pck(pose, shot.truth, size) | mask_figures(pose.mask, shot.truth)
     row["mask_from_motion"] = "mask_from_motion" in read_header(tables["pose"]).quality
-    row["zoom"] = read_header(tables["camera"]).quality.get("zoom")
     row["depth"] = {}
     # The network comes last: the comparison of alignments goes on from its depth.
     for name, depth in tools.depths.items():

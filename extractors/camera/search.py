@@ -12,7 +12,7 @@ from extractors.protocols import ExtractionError
 
 FOCAL_OBSERVED = 0.05
 """Standard deviation of the log focal length up to which a reconstruction's focal length is taken for a measurement."""
-KEYFRAMES = 10
+KEYFRAMES = 8
 """Keyframes that a clip has at least, if it has the frames."""
 LIKELIER = 1.1
 """Ratio of losses up to which the likeliest focal length is preferred to a free one."""
