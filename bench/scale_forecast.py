@@ -2,8 +2,9 @@
 
     python -m bench.scale_forecast [FOLDER] [--frames 48]
 
-Builds the demo in FOLDER/first and FOLDER/second (kept and used as they are if they are there), forecasts the second
-from the first, and prints both. `--frames` makes the second one's clips longer than the first one's 48 frames.
+Builds the demo in FOLDER/first and FOLDER/second (kept and used as they are if they are there), forecasts one half of
+the first one's clips from the other half, then the second one from the first, and prints both. `--frames` makes the
+second one's clips longer than the first one's 48 frames.
 """
 
 import argparse
@@ -13,7 +14,9 @@ import sys
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean, median
 
 from pipeline.dataset import Dataset
 from pipeline.forecast import dataset_rates, forecast, mean_frames
@@ -69,6 +72,23 @@ def compare(first: Dataset, second: Dataset, cpus: int) -> None:
     print(f"wall time: {truth.wall_s:.1f} s, forecast at least {least:.1f} s ({error(least, truth.wall_s)})")
 
 
+def halves(dataset: Dataset) -> None:
+    """Prints how far the mean clip of one half of a run is from that of the other, for every way to halve its clips."""
+    rows = dataset.catalog.rows("artifacts", ["item_id", "seconds", "bytes"])
+    clips = {row["clip_id"] for row in dataset.catalog.rows("clips", ["clip_id"])}
+    for figure in ("seconds", "bytes"):
+        cost = dict.fromkeys(sorted(clips), 0.0)
+        for row in rows:
+            if row["item_id"] in cost:
+                cost[row["item_id"]] += row[figure]
+        errors = []
+        for chosen in combinations(cost, (len(cost) + 1) // 2):
+            rest = [value for name, value in cost.items() if name not in chosen]
+            errors.append(abs(fmean(cost[name] for name in chosen) / fmean(rest) - 1))
+        print(f"{figure} of one half of the clips from the other half, {len(errors)} ways: error {median(errors):.0%}, "
+              f"at worst {max(errors):.0%}")  # fmt: skip
+
+
 def error(expected: float, truth: float) -> str:
     """Of a forecast, in per cent of the truth."""
     return f"{100 * (expected / truth - 1):+.0f} %" if truth else "-"
@@ -83,6 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.folder or Path(temporary)
         first, second = demo(folder / "first", FIRST_FRAMES), demo(folder / "second", given.frames)
+        halves(first)
         compare(first, second, len(os.sched_getaffinity(0)))
 
 
