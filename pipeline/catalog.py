@@ -75,9 +75,14 @@ class Catalog:
         """Rows whose `column` is one of `values`, only `columns` if given; only these are held in memory."""
         if not values or not self.exists(table):
             return []
-        wanted = pc.field(column).isin(pa.array(sorted(values), pa.string()))
-        found = self._scanned(table).to_table(filter=wanted, columns=columns)
-        return found.cast(_schema(table, columns)).to_pylist()
+        wanted, rows = pa.array(sorted(values), pa.string()), []
+        read = None if columns is None else [*columns, *({column} - set(columns))]
+        # Batch by batch and not by the scanner's own filter: once rows were deleted, files carry statistics of a string
+        # type that Arrow does not compare.
+        for batch in self._scanned(table).to_batches(columns=read):
+            part = pa.Table.from_batches([batch]).cast(_schema(table, read))
+            rows += part.filter(pc.is_in(part.column(column), wanted)).select(columns or part.column_names).to_pylist()
+        return rows
 
     def _scanned(self, table: str) -> Any:
         # On disk with Arrow's own file access: delta-rs's calls back into Python from Arrow's threads, and those may

@@ -31,6 +31,19 @@ def test_rows_come_back_and_absent_tables_are_empty(tmp_path: Path) -> None:
     assert catalog.rows("runs") == [run_row("b")]
 
 
+def test_selecting_goes_on_after_rows_were_deleted_or_merged(tmp_path: Path) -> None:
+    catalog = Catalog(Storage(str(tmp_path)))
+    for number in range(6):
+        catalog.append("runs", [run_row(f"a{number}"), run_row(f"b{number}")])
+    catalog.forget("runs", "run_id", ["a1", "b4"])
+    catalog.delta("runs").optimize.compact()
+    catalog.append("runs", [run_row("late")])
+    catalog.forget("runs", "run_id", ["a2"])
+    found = catalog.select("runs", "run_id", ["a0", "a1", "b5", "late"], ["run_id", "state"])
+    assert sorted(row["run_id"] for row in found) == ["a0", "b5", "late"]
+    assert len(catalog.rows("runs")) == 10
+
+
 def _append(root: str, name: str) -> None:
     catalog = Catalog(Storage(root))
     for number in range(20):
