@@ -80,7 +80,9 @@ class Animator:
     """A checkpoint loaded once, for any number of animations."""
 
     def __init__(self, checkpoint: Path, config: AnimateConfig) -> None:
-        """Raises SavedModelError for what is no checkpoint of stage 2, AnimateError for a size it cannot draw."""
+        """Raises SavedModelError for what is no checkpoint of stage 2, AnimateError for a size or window it cannot
+        draw.
+        """
         import torch
 
         from train.sampling.pipeline import MikuDancePipeline
@@ -94,6 +96,12 @@ class Animator:
         self.size = config.size or self.network.saved.size
         if model.uses_man and min(self.size) < 128:
             raise AnimateError(f"size {self.size}: this checkpoint needs sides of at least 128 pixels")
+        self.window = config.window or max(1, self.network.saved.frames)
+        self.overlap = min(self.window // 3, self.window - 1) if config.overlap is None else config.overlap
+        if self.window > model.motion_max_length:
+            raise AnimateError(f"window {self.window}: this checkpoint sees {model.motion_max_length} frames at most")
+        if self.overlap >= self.window:
+            raise AnimateError(f"overlap {self.overlap} must be smaller than the window of {self.window} frames")
 
     def draw(
         self, picture: ReferencePicture, frames: DrivenFrames, progress: Progress | None = None
@@ -115,14 +123,14 @@ class Animator:
                 return DrivingFrame(body=body, face=face, hand=hand, motion=guidance(frames, number))
 
         config, guidance = self.config, self._camera_guidance
-        window = config.window or max(1, self.network.saved.frames)
-        overlap = min(window // 3, window - 1) if config.overlap is None else config.overlap
         drawing = body_drawing(picture.body, self.size)
         made = self.network.stream(
             picture.image,
             drawing,
             Guidance(),  # type: ignore[arg-type]
-            config=SamplingConfig(steps=config.steps, guidance=config.guidance, window=window, overlap=overlap),
+            config=SamplingConfig(
+                steps=config.steps, guidance=config.guidance, window=self.window, overlap=self.overlap
+            ),
             generator=torch.Generator().manual_seed(config.seed),
             progress=progress,
         )

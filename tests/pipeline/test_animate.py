@@ -129,6 +129,10 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
         AnimateConfig(camera_only=True, scene_motion=False)
     with pytest.raises(AnimateError, match="at least 128"):
         Animator(checkpoint, AnimateConfig(size=(64, 64)))
+    with pytest.raises(AnimateError, match="window 40: this checkpoint sees 32 frames at most"):
+        Animator(checkpoint, AnimateConfig(window=40))
+    with pytest.raises(AnimateError, match="overlap 4 must be smaller than the window of 4"):
+        Animator(checkpoint, AnimateConfig(overlap=4))
     with pytest.raises(SavedModelError, match="does not exist"):
         Animator(tmp_path, FAST)
     first = tiny_model(1)
