@@ -123,6 +123,7 @@ def _start_plainly(module: nn.Module) -> None:
 
 def _into_pairs(conv: nn.Conv2d, channels: int) -> None:
     """Channels k of the input as the pair (2k, 2k + 1) of the output, and a constant as the pair after them."""
+    assert conv.bias is not None
     middle = conv.weight.shape[-1] // 2
     conv.weight[: 2 * channels + 2].zero_()
     conv.bias.zero_()
@@ -134,6 +135,7 @@ def _into_pairs(conv: nn.Conv2d, channels: int) -> None:
 
 def _out_of_pairs(conv: nn.Conv2d, channels: int) -> None:
     """The difference of each pair; other outputs start small."""
+    assert conv.bias is not None
     middle = conv.weight.shape[-1] // 2
     conv.weight.mul_(0.1)
     conv.bias.zero_()

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.animate import bar
 from pipeline.cli.common import ConfigError, Exit, console, errors
 from pipeline.cli.refusals import refusals
+from schemas.clip import Kind
 from schemas.release import Release
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 DRIVING, REFERENCE = "character_orbit", "character_pan"
 """Videos of the demo: whose motion is taken, and whose first frame is the picture (another character, same place)."""
 
-KIND = "character"
+KIND: Kind = "character"
 """Clips that are animated and scored: those of the task, a picture of a character."""
 
 SIGNS = {"psnr": 1, "ssim": 1, "l1": -1}
