@@ -95,8 +95,8 @@ def test_the_twin_tail_of_an_orbit() -> None:
         difference = depth["inverse_depth_96_mmd"].astype(float) - depth["inverse_depth_96_bg"].astype(float)
     truth = np.abs(difference) > 1e-3
     found = independent_motion(read_frames("mmd_shots/orbit_background_character.mp4"), (96, 96))
-    assert (found & truth).sum() > 0.4 * truth.sum()
-    assert (found & truth).sum() > 0.5 * found.sum()
+    assert (found & truth).sum() > 0.3 * truth.sum()
+    assert (found & truth).sum() > 0.9 * found.sum()
 
 
 EMPTY = (
