@@ -61,7 +61,7 @@ class Catalog:
         if not self.exists(table):
             return schema.empty_table()
         try:
-            return self._scanned(table).to_table(columns=columns).cast(schema)
+            return self._scanned(table).to_table(columns=columns, use_threads=False).cast(schema)
         except (DeltaError, OSError, pa.ArrowException) as error:
             raise StorageError(
                 f"{self.uri(table)} cannot be read ({_one_line(error)}): put the folder back from a copy; without one, "
@@ -79,14 +79,14 @@ class Catalog:
         read = None if columns is None else [*columns, *({column} - set(columns))]
         # Batch by batch and not by the scanner's own filter: once rows were deleted, files carry statistics of a string
         # type that Arrow does not compare.
-        for batch in self._scanned(table).to_batches(columns=read):
+        for batch in self._scanned(table).to_batches(columns=read, use_threads=False):
             part = pa.Table.from_batches([batch]).cast(_schema(table, read))
             rows += part.filter(pc.is_in(part.column(column), wanted)).select(columns or part.column_names).to_pylist()
         return rows
 
     def _scanned(self, table: str) -> Any:
-        # On disk with Arrow's own file access: delta-rs's calls back into Python from Arrow's threads, and those may
-        # still be closing files while the interpreter ends, which aborts the process.
+        # Read it with `use_threads=False`: Arrow's threaded scans can abort the process (apache/arrow#39862). On disk
+        # with Arrow's own file access, which does not call back into Python for every read.
         files = fs.SubTreeFileSystem(self.uri(table), fs.LocalFileSystem()) if self._storage.local else None
         return self.delta(table).to_pyarrow_dataset(filesystem=files)
 

@@ -184,7 +184,7 @@ class Storage:
         if places and _own_digest(data, places[-1].start(1)) != places[-1][1]:
             raise self._damaged(path, "its sha256 is not the one that it was written with")
         try:
-            table = pq.read_table(io.BytesIO(data))
+            table = pq.read_table(io.BytesIO(data), use_threads=False)
             metadata = {k: v for k, v in (table.schema.metadata or {}).items() if k != _DIGEST_KEY.encode()}
             return table.replace_schema_metadata(metadata or None)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

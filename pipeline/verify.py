@@ -144,7 +144,7 @@ def _check_shard(dataset: Dataset, entry: ShardEntry, deep: bool) -> Iterator[Fi
 
 def _check_contents(dataset: Dataset, entry: ShardEntry) -> Iterator[Finding]:
     """Walks the tar itself and compares it with the index, and each sample with the contract."""
-    index = pq.read_table(io.BytesIO(dataset.storage.read(entry.index_path)))
+    index = pq.read_table(io.BytesIO(dataset.storage.read(entry.index_path)), use_threads=False)
     check_schema(index, INDEX_SCHEMA)
     wanted = list(zip(*(index.column(name).to_pylist() for name in INDEX_SCHEMA.names), strict=True))
     found: list[tuple[str, str, int, int]] = []
