@@ -16,6 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pipeline,train,audit,dev]'
+	$(BIN)/python -m pip install --quiet --no-deps rtmlib==0.0.16 # its dependencies would bring a second OpenCV
 	@touch $@
 
 demo: $(READY) ## render demo videos and build a dataset of them on a CPU (under 5 minutes on 2 cores)
