@@ -60,29 +60,29 @@ class Catalog:
         schema = _schema(table, columns)
         if not self.exists(table):
             return schema.empty_table()
-        try:
+        with self._reading(table):
             return self._scanned(table).to_table(columns=columns, use_threads=False).cast(schema)
-        except (DeltaError, OSError, pa.ArrowException) as error:
-            raise StorageError(
-                f"{self.uri(table)} cannot be read ({_one_line(error)}): put the folder back from a copy; without one, "
-                f"move {self._storage.full('catalog')} away and build from the same videos again: it takes over what "
-                "is made"
-            ) from error
+
+    def matching(self, table: str, column: str, values: Collection[str], columns: list[str] | None = None) -> pa.Table:
+        """Rows whose `column` is one of `values`, as `read` gives them; only these are held in memory."""
+        schema = _schema(table, columns)
+        if not values or not self.exists(table):
+            return schema.empty_table()
+        wanted, parts = pa.array(sorted(values), pa.string()), []
+        read = None if columns is None else [*columns, *({column} - set(columns))]
+        # Batch by batch and not by the scanner's own filter: once rows were deleted, files carry statistics of a string
+        # type that Arrow does not compare.
+        with self._reading(table):
+            for batch in self._scanned(table).to_batches(columns=read, use_threads=False):
+                part = pa.Table.from_batches([batch]).cast(_schema(table, read))
+                parts.append(part.filter(pc.is_in(part.column(column), wanted)).select(schema.names))
+        return pa.concat_tables([schema.empty_table(), *parts])
 
     def select(
         self, table: str, column: str, values: Collection[str], columns: list[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Rows whose `column` is one of `values`, only `columns` if given; only these are held in memory."""
-        if not values or not self.exists(table):
-            return []
-        wanted, rows = pa.array(sorted(values), pa.string()), []
-        read = None if columns is None else [*columns, *({column} - set(columns))]
-        # Batch by batch and not by the scanner's own filter: once rows were deleted, files carry statistics of a string
-        # type that Arrow does not compare.
-        for batch in self._scanned(table).to_batches(columns=read, use_threads=False):
-            part = pa.Table.from_batches([batch]).cast(_schema(table, read))
-            rows += part.filter(pc.is_in(part.column(column), wanted)).select(columns or part.column_names).to_pylist()
-        return rows
+        """The rows of `matching` as dictionaries."""
+        return self.matching(table, column, values, columns).to_pylist()
 
     def _scanned(self, table: str) -> Any:
         # Read it with `use_threads=False`: Arrow's threaded scans can abort the process (apache/arrow#39862). On disk
@@ -144,6 +144,17 @@ class Catalog:
                 if len(delta.file_uris()) > COMPACT_ABOVE_FILES:
                     with self._writing(table):
                         delta.optimize.compact()
+
+    @contextlib.contextmanager
+    def _reading(self, table: str) -> Iterator[None]:
+        try:
+            yield
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            raise StorageError(
+                f"{self.uri(table)} cannot be read ({_one_line(error)}): put the folder back from a copy; without one, "
+                f"move {self._storage.full('catalog')} away and build from the same videos again: it takes over what "
+                "is made"
+            ) from error
 
     @contextlib.contextmanager
     def _writing(self, table: str) -> Iterator[None]:

@@ -44,7 +44,7 @@ def clip_keys(
     keys: dict[str, str] = {}
     for stage in CLIP_STAGES:
         own = clip_part(stage, clip, facts.sha256, facts.camera_track_sha256)
-        keys[stage] = digest(prefixes[stage], own, *(keys[name] for name in graph[stage].inputs))
+        keys[stage] = digest(prefixes[stage], own, *[keys[name] for name in graph[stage].inputs])
     return keys
 
 

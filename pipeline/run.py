@@ -24,7 +24,7 @@ from pipeline.planner import Plan, ingest_item, plan_clips, plan_ingest
 from pipeline.progress import ProgressView
 from pipeline.record import Recorder
 from pipeline.sources import Registration, register
-from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_state
+from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_items, read_sources
 from pipeline.version import code_version
 from pipeline.work import WorkItem
 from schemas.clip import Clip
@@ -73,7 +73,7 @@ class Run:
         self.options = options
         self.graph = build_graph(dataset.config)
         self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
-        self.state: State = read_state(dataset, figures_of=judged_stages(dataset.config.gates))
+        self.state = State(sources=read_sources(dataset))
         self.summary = RunSummary()
         self._started = time.time()
         self._recorder = Recorder(
@@ -85,7 +85,6 @@ class Run:
             on_done=self._on_done,
         )
         self._recorded_start = False
-        self._only: frozenset[str] | None = None
 
     def build(self, files: Sequence[SourceFile], *, only_given: bool = False) -> RunSummary:
         """Registers files, runs what is missing and publishes a release if anything changed.
@@ -93,9 +92,10 @@ class Run:
         only_given: work on these files alone; the dataset's other sources stay as they are.
         """
         registered = register(self.dataset, self.state.sources, files, self.run_id)
+        given = {*registered.source_ids, *(file.source_id for file in registered.unreadable)}
+        figures = judged_stages(self.dataset.config.gates)
+        read_items(self.dataset, self.state, figures_of=figures, only=given if only_given else None)
         self._report(registered)
-        if only_given:
-            self._only = frozenset(registered.source_ids)
         try:
             self._ingest()
             plan = self._clips()
@@ -120,9 +120,8 @@ class Run:
                 self._recorder.quarantined(item, ItemFailed("unreadable", str(file.error)), 1)
 
     def _ingest_items(self) -> dict[str, WorkItem]:
-        sources = [s for s in self.state.usable_sources() if self._only is None or s.source_id in self._only]
         spec = self.graph["ingest"]
-        return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in sources}
+        return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in self.state.usable_sources()}
 
     def _failed(self) -> set[str]:
         return set() if self.options.retry_failed else self.state.failed

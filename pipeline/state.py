@@ -1,9 +1,11 @@
 """What the catalog knows, read once at the start of a command: sources, clips, artifacts and failures."""
 
+import gc
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -13,9 +15,11 @@ from pipeline.planner import SourceFacts
 from pipeline.sources import source_of_row
 from schemas.clip import Clip
 
+OF_NO_SOURCE = ""
+"""What the catalog names as the source of a shard's artifact."""
 
-@dataclass(frozen=True, slots=True)
-class ArtifactFacts:
+
+class ArtifactFacts(NamedTuple):
     """What packing and status need of an artifact. quality: JSON, "{}" where `read_state` was not asked for it."""
 
     bytes: int
@@ -29,20 +33,36 @@ class ArtifactFacts:
 @dataclass
 class State:
     """The catalog in memory. `artifacts` and `failed` are by key, `sources` by id (newest row), `clips` by the
-    ingest artifact that cut them and clip id.
+    ingest artifact that cut them and clip id. `only`: sources whose clips, artifacts and failures are held, None for
+    all.
     """
 
     sources: dict[str, SourceFile] = field(default_factory=dict)
     clips: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     artifacts: dict[str, ArtifactFacts] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    only: frozenset[str] | None = None
 
     def facts(self) -> dict[str, SourceFacts]:
         return {name: SourceFacts(s.sha256, s.camera_track_sha256 or "") for name, s in self.sources.items()}
 
     def usable_sources(self) -> list[SourceFile]:
-        """Sources that are used, in order of id."""
-        return [self.sources[name] for name in sorted(self.sources)]
+        """Sources that are used and whose clips are held, in order of id."""
+        return [self.sources[name] for name in sorted(self.sources) if self.only is None or name in self.only]
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keeps Python's garbage collector still while objects by the hundred thousand are made to stay: it would look
+    through all of them again and again, which took two thirds of the time of reading a large catalog.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def read_state(dataset: Dataset, *, figures_of: Collection[str] | None = None) -> State:
@@ -50,27 +70,55 @@ def read_state(dataset: Dataset, *, figures_of: Collection[str] | None = None) -
 
     figures_of: stages whose quality figures are wanted, None for all; they are most of what a state holds.
     """
-    catalog = dataset.catalog
-    state = State()
-    for row in sorted(catalog.rows("sources"), key=lambda row: row["run_id"]):
-        state.sources[row["source_id"]] = source_of_row(dataset, row)
-    clips = catalog.read("clips")
-    for values in zip(*_columns(clips), strict=True):
-        row = dict(zip(clips.schema.names, values, strict=True))
-        state.clips.setdefault(row["ingest_key"], {})[row["clip_id"]] = row
-    figures: dict[str, str] = {}
-    if figures_of is None:
-        figures = dict(zip(*_columns(catalog.read("artifacts", ["key", "quality"])), strict=True))
-    elif figures_of:
-        rows = catalog.select("artifacts", "stage", figures_of, ["key", "quality"])
-        figures = {row["key"]: row["quality"] for row in rows}
-    columns = _columns(catalog.read("artifacts", ["key", "bytes", "status"]))
-    state.artifacts = {
-        key: ArtifactFacts(size, status, figures.get(key, "{}")) for key, size, status in zip(*columns, strict=True)
-    }
-    failures = catalog.read("failures", ["key"]).column("key").to_pylist()
-    state.failed = set(failures) - state.artifacts.keys()
+    state = State(sources=read_sources(dataset))
+    read_items(dataset, state, figures_of=figures_of)
     return state
+
+
+def read_sources(dataset: Dataset) -> dict[str, SourceFile]:
+    """The newest row of every source, by id."""
+    rows = sorted(dataset.catalog.rows("sources"), key=lambda row: row["run_id"])
+    return {row["source_id"]: source_of_row(dataset, row) for row in rows}
+
+
+def read_items(
+    dataset: Dataset, state: State, *, figures_of: Collection[str] | None = None, only: Collection[str] | None = None
+) -> None:
+    """Puts clips, artifacts and failures into a state whose sources are known, in place of those that it holds.
+
+    figures_of: stages whose quality figures are wanted, None for all; with `only` all are read. only: sources to read,
+    None for all. The tables are scanned whole either way, but rows of other sources are dropped before they become
+    objects, which is what costs time and memory.
+    """
+    state.only = None if only is None else frozenset(only)
+    with collector_paused():
+        clips = _read(dataset, "clips", None, state.only)
+        state.clips = {}
+        for values in zip(*_columns(clips), strict=True):
+            row = dict(zip(clips.schema.names, values, strict=True))
+            state.clips.setdefault(row["ingest_key"], {})[row["clip_id"]] = row
+        held = None if state.only is None else state.only | {OF_NO_SOURCE}
+        keys, sizes, statuses = _columns(_read(dataset, "artifacts", ["key", "bytes", "status"], held))
+        figures = _figures(dataset, figures_of, held)
+        qualities = (figures.get(key, "{}") for key in keys)
+        state.artifacts = dict(zip(keys, map(ArtifactFacts, sizes, statuses, qualities), strict=True))
+    failures = _read(dataset, "failures", ["key"], state.only).column("key").to_pylist()
+    state.failed = set(failures) - state.artifacts.keys()
+
+
+def _read(dataset: Dataset, table: str, columns: list[str] | None, sources: frozenset[str] | None) -> pa.Table:
+    catalog = dataset.catalog
+    return catalog.read(table, columns) if sources is None else catalog.matching(table, "source_id", sources, columns)
+
+
+def _figures(dataset: Dataset, stages: Collection[str] | None, sources: frozenset[str] | None) -> dict[str, str]:
+    """Quality figures (JSON) by artifact key: of these stages and sources, None for all."""
+    columns = ["key", "quality"]
+    if sources is not None or stages is None:
+        table = _read(dataset, "artifacts", columns, sources)
+    else:
+        table = dataset.catalog.matching("artifacts", "stage", stages, columns)
+    return dict(zip(*_columns(table), strict=True))
 
 
 def _columns(table: pa.Table) -> list[list[Any]]:

@@ -56,7 +56,7 @@ def artifact_path(stage: str, key: str) -> str:
 
 def digest(*parts: str) -> str:
     """The hash behind every artifact key. Parts are length-prefixed, so that no two lists of parts collide."""
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    text = "".join([f"{len(part)}:{part}" for part in parts])  # a list: joined by the million
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
 
 

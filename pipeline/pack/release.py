@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.graph import CLIP_STAGES, StageSpec
-from pipeline.pack.gates import refusals, warnings
+from pipeline.pack.gates import judged_stages, refusals, warnings
 from pipeline.pack.plan import plan_shards
 from pipeline.pack.sample import PACKED_STAGES
 from pipeline.pack.shard import entry_of
 from pipeline.planner import clip_keys, ingest_item
-from pipeline.state import State, clips_of_sources
+from pipeline.state import State, clips_of_sources, collector_paused, read_items
 from pipeline.storage import StorageError
 from pipeline.work import SampleWork, WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError
@@ -59,7 +59,12 @@ class PackedRelease:
 
 
 def select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Selection:
-    """Judges every clip of the dataset under its present configuration. Reads nothing but the catalog's state."""
+    """Judges every clip that the state holds under the dataset's present configuration. Reads nothing else."""
+    with collector_paused():
+        return _select(dataset, state, graph)
+
+
+def _select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> Selection:
     facts, prefixes = state.facts(), {name: spec.prefix for name, spec in graph.items()}
     ingest = {
         source.source_id: ingest_item(graph["ingest"], source.source_id, source.sha256, source.path).key
@@ -104,6 +109,9 @@ def publish(
 ) -> PackedRelease | None:
     """Makes a release of all clips that are finished and pass the gates; the newest one again if nothing changed.
 
+    Of a state that holds some sources only, nothing can be said of the others, so their shards stay as they are; a
+    published sample of one of the state's own may have to change, and its neighbours with it: then all are read.
+
     Another writer may publish meanwhile: releases are written only if absent, and the plan is then made anew on top of
     the other's release. Returns None where there is no sample and no release. Raises DatasetError if a shard could not
     be written.
@@ -111,6 +119,9 @@ def publish(
     chosen = select(dataset, state, graph)
     for _ in range(CONFLICT_TRIES):
         parent = dataset.newest_release()
+        if parent is not None and state.only and _holds(parent, state.only):
+            read_items(dataset, state, figures_of=judged_stages(dataset.config.gates))
+            chosen = select(dataset, state, graph)
         if parent is None and not chosen.samples:
             return None
         plan = plan_shards(chosen.samples, chosen.sizes, chosen.open_question, parent, dataset.config.pack)
@@ -137,6 +148,11 @@ def publish(
             _record(dataset, release, new, run_id)
             return PackedRelease(release, tuple(entry.path for entry in new), chosen.refused, chosen.warned)
     raise DatasetError(f"other writers published {CONFLICT_TRIES} releases meanwhile; run the command again")
+
+
+def _holds(release: Release, sources: frozenset[str]) -> bool:
+    """Whether a release has samples of any of these sources."""
+    return any(name[:SOURCE_ID_LENGTH] in sources for entry in release.shards for name in entry.samples)
 
 
 def _in_place(dataset: Dataset, item: WorkItem) -> bool:
