@@ -69,7 +69,7 @@ def trainer_step(config: TrainConfig, ranks: Ranks, metrics: MetricsWriter) -> C
     model, encoders = open_networks(config, ranks)
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=config.stage)
     losses = LossFunction(config=config, model=model, conditioner=conditioner)
-    optimizer = ShardedAdamW(parameters=dict(model.named_parameters()), config=config.optimizer)
+    optimizer = ShardedAdamW(parameters=dict(model.named_parameters()), config=config.optimizer, steps=config.steps)
     take = TrainStep(config=config, model=model, losses=losses, optimizer=optimizer, average=None, ranks=ranks)
     batches = reader.batches(reader.start(), rank=0, world=1, micro_batch=config.micro_batch)
     number = 0

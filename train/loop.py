@@ -62,6 +62,7 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     optimizer = ShardedAdamW(
         parameters=dict(model.named_parameters()),
         config=config.optimizer,
+        steps=config.steps,
         copies=ranks.world // (config.parallel.shard_ranks or ranks.world),
     )
     average = None
@@ -107,7 +108,7 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
         values = {
             "loss": result.loss,
             "gradient_norm": result.gradient_norm,
-            "learning_rate": config.optimizer.rate(step),
+            "learning_rate": config.optimizer.rate(step, steps=config.steps),
             "epoch": float(state.epoch),
             "step_seconds": time.perf_counter() - began,
             "data_seconds": loaded - began,

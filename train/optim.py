@@ -1,5 +1,6 @@
-"""AdamW, its warm-up, and the moving average of the weights."""
+"""AdamW, its learning rate, and the moving average of the weights."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from schemas.config import FrozenConfig
 
 
 class OptimizerConfig(FrozenConfig):
-    """AdamW at a constant rate, as both stages of the published code have it (the paper gives none)."""
+    """AdamW; by default at a constant rate, as both stages of the published code have it (the paper gives none)."""
 
     lr: float = Field(1e-5, gt=0, description="Learning rate after warm-up.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the first moment.")
@@ -21,14 +22,20 @@ class OptimizerConfig(FrozenConfig):
     eps: float = Field(1e-8, gt=0, description="Added to the root of the second moment.")
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup_steps: int = Field(1, ge=0, description="Steps over which the rate rises linearly from zero.")
+    decay_share: float = Field(
+        0.0, ge=0, le=1, description="Last part of the run over which the rate falls to zero, half a cosine; 0: none."
+    )
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient of all weights together.")
     ema_decay: float | None = Field(
         None, ge=0, lt=1, description="Decay of the moving average that validation and exports use; null is off."
     )
 
-    def rate(self, step: int) -> float:
-        """Learning rate of step `step`, counted from 1."""
-        return self.lr * min(1.0, step / max(1, self.warmup_steps))
+    def rate(self, step: int, *, steps: int) -> float:
+        """Learning rate of step `step`, counted from 1, of a run of `steps`; no step has a rate of zero."""
+        warm = min(1.0, step / max(1, self.warmup_steps))
+        falling = self.decay_share * steps
+        left = (steps - step + 1) / falling if falling else 1.0
+        return self.lr * warm * (1 - math.cos(math.pi * min(1.0, left))) / 2
 
 
 class ShardedAdamW:
@@ -37,12 +44,15 @@ class ShardedAdamW:
     AdamW works element by element and needs no other rank; on plain tensors it also skips the dispatch of DTensor,
     which for a small network takes longer than the arithmetic.
 
-    parameters: by name, as `model.named_parameters()` gives them after sharding. copies: how many ranks hold the same
-    shard (see `parallel.shard_ranks`).
+    parameters: by name, as `model.named_parameters()` gives them after sharding. steps: of the whole run, which the
+    learning rate depends on. copies: how many ranks hold the same shard (see `parallel.shard_ranks`).
     """
 
-    def __init__(self, *, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, copies: int = 1) -> None:
+    def __init__(
+        self, *, parameters: Mapping[str, nn.Parameter], config: OptimizerConfig, steps: int, copies: int = 1
+    ) -> None:
         self._config = config
+        self._steps = steps
         self._copies = copies
         self._parameters = {name: value for name, value in parameters.items() if value.requires_grad}
         if not self._parameters:
@@ -79,7 +89,7 @@ class ShardedAdamW:
         gradients = [shard.grad for shard in self._shards.values() if shard.grad is not None]
         torch._foreach_mul_(gradients, (self._config.clip / (norm + 1e-6)).clamp(max=1.0))
         for group in self._adam.param_groups:
-            group["lr"] = self._config.rate(step)
+            group["lr"] = self._config.rate(step, steps=self._steps)
         self._adam.step()
         for name, parameter in self._parameters.items():
             parameter.grad = self._shards[name].grad = None

@@ -28,7 +28,7 @@ def build(ranks: Ranks, tmp_path: Path, *settings: str) -> tuple[TrainStep, torc
     model, encoders = open_networks(config, ranks)
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=1)
     losses = LossFunction(config=config, model=model, conditioner=conditioner)
-    optimizer = ShardedAdamW(parameters=dict(model.named_parameters()), config=config.optimizer)
+    optimizer = ShardedAdamW(parameters=dict(model.named_parameters()), config=config.optimizer, steps=config.steps)
     step = TrainStep(config=config, model=model, losses=losses, optimizer=optimizer, average=None, ranks=ranks)
     return step, model
 
@@ -92,4 +92,21 @@ def test_average_of_the_weights_in_closed_form() -> None:
 
 def test_learning_rate_rises_and_stays() -> None:
     config = OptimizerConfig(lr=1e-4, warmup_steps=4)
-    assert [config.rate(step) for step in (1, 2, 4, 100)] == pytest.approx([2.5e-5, 5e-5, 1e-4, 1e-4])
+    assert [config.rate(step, steps=100) for step in (1, 2, 4, 100)] == pytest.approx([2.5e-5, 5e-5, 1e-4, 1e-4])
+
+
+def test_learning_rate_falls_along_half_a_cosine() -> None:
+    """As torch's cosine annealing over the last 80 of 100 steps; before them it stays."""
+    config = OptimizerConfig(lr=1e-4, warmup_steps=2, decay_share=0.8)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=1e-4)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=80)
+    wanted = []
+    for _ in range(80):
+        wanted.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        cosine.step()
+    rates = [config.rate(step, steps=100) for step in range(1, 101)]
+    assert rates[1:20] == pytest.approx([1e-4] * 19)
+    assert rates[20:] == pytest.approx(wanted, rel=1e-5)
+    assert 0 < rates[-1] < 1e-7
+    assert OptimizerConfig(lr=1e-4, warmup_steps=10, decay_share=1).rate(5, steps=10) < 0.5e-4  # both at once
