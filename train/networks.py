@@ -93,7 +93,8 @@ def open_encoders(config: TrainConfig) -> Encoders:
     width = encoder.config.projection_dim
     if width != config.model.unet.cross_attention_dim:
         raise ConfigError(f"the image encoder's tokens are {width} wide, model.unet.cross_attention_dim differs")
-    return Encoders(vae=vae, image_encoder=encoder, chunk=config.encoding.chunk)
+    encoding = config.encoding
+    return Encoders(vae=vae, image_encoder=encoder, chunk=encoding.chunk, cache_bytes=encoding.cache_bytes)
 
 
 def random_vae(seed: int, channels: int = 16) -> AutoencoderKL:

@@ -92,6 +92,12 @@ class EncodingConfig(FrozenConfig):
         True, description="Draw target latents from the autoencoder's posterior, or take its mean."
     )
     chunk: int = Field(8, ge=1, description="Pictures that the autoencoder takes at once.")
+    cache_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory in which training keeps what the autoencoder made of a picture (0.3 MB each at 768²); for "
+        "small datasets without random crops, where the same pictures come again and again. 0 is off.",
+    )
 
 
 class DropoutConfig(FrozenConfig):

@@ -1,5 +1,8 @@
 """The frozen networks: the autoencoder and the image encoder."""
 
+import hashlib
+from collections import OrderedDict
+
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
@@ -15,9 +18,20 @@ FACTOR = 8
 
 
 class Encoders(nn.Module):
-    """Pictures to latents and tokens, without gradients. Neither network changes in training."""
+    """Pictures to latents and tokens, without gradients. Neither network changes in training.
 
-    def __init__(self, *, vae: AutoencoderKL, image_encoder: CLIPVisionModelWithProjection, chunk: int = 8) -> None:
+    chunk: pictures that the autoencoder takes at once. cache_bytes: memory for what it made of pictures, so that one
+    that comes again is not encoded again; those that were not seen for longest go first.
+    """
+
+    def __init__(
+        self,
+        *,
+        vae: AutoencoderKL,
+        image_encoder: CLIPVisionModelWithProjection,
+        chunk: int = 8,
+        cache_bytes: int = 0,
+    ) -> None:
         super().__init__()
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         if factor != FACTOR or vae.config.latent_channels != LATENT_CHANNELS:
@@ -28,6 +42,9 @@ class Encoders(nn.Module):
         self.vae = vae
         self.image_encoder = image_encoder
         self.chunk = chunk
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._cached_bytes = 0
         self.requires_grad_(False).eval()
 
     @torch.no_grad()
@@ -37,15 +54,34 @@ class Encoders(nn.Module):
         noise: standard normal like the result, to draw from the posterior; None takes its mean.
         """
         flat = pictures.flatten(0, -4).to(self.vae.dtype)
-        draws = None if noise is None else noise.flatten(0, -4)
-        parts = []
-        for start in range(0, len(flat), self.chunk):
-            posterior = self.vae.encode(flat[start : start + self.chunk]).latent_dist
-            part = posterior.mean
-            if draws is not None:
-                part = part + posterior.std * draws[start : start + self.chunk].to(part)
-            parts.append(part * self.vae.config.scaling_factor)
-        return torch.cat(parts).unflatten(0, pictures.shape[:-3])
+        if self._cache_bytes:
+            moments = torch.cat([self._cached_moments(picture) for picture in flat.split(1)])
+        else:
+            moments = torch.cat([self._moments(part) for part in flat.split(self.chunk)])
+        latents, deviation = moments.chunk(2, dim=1)
+        if noise is not None:
+            latents = latents + deviation * noise.flatten(0, -4).to(latents)
+        return (latents * self.vae.config.scaling_factor).unflatten(0, pictures.shape[:-3])
+
+    def _moments(self, pictures: Tensor) -> Tensor:
+        """Mean and deviation of the posterior, `[N, 8, h, w]`."""
+        posterior = self.vae.encode(pictures).latent_dist
+        return torch.cat([posterior.mean, posterior.std], dim=1)
+
+    def _cached_moments(self, picture: Tensor) -> Tensor:
+        """`_moments` of `[1, 3, H, W]`, by what is shown. One picture at a time, so that the same one gives the same
+        bits whatever it comes with: a run that is resumed starts with an empty cache.
+        """
+        values = picture.contiguous().view(torch.uint8).cpu().numpy()
+        key = hashlib.sha256(values).digest() + repr(tuple(picture.shape)).encode()
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        moments = self._cache[key] = self._moments(picture)
+        self._cached_bytes += moments.nbytes
+        while self._cached_bytes > self._cache_bytes:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return moments
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:

@@ -35,6 +35,29 @@ def test_pose_range_of_the_published_code() -> None:
     torch.testing.assert_close(pictures[:, 0, 8:12], wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_a_picture_that_comes_again_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same latents as without a cache, draws from the posterior too; the least recent of too many is dropped."""
+    plain, seen = tiny_encoders(), []
+    pictures = torch.rand(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    noise = torch.randn(4, 1, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    entry = 2 * 4 * 4 * 4 * 4  # bytes: mean and deviation of four channels of 4 × 4 cells, float32
+    cached = Encoders(vae=plain.vae, image_encoder=plain.image_encoder, cache_bytes=3 * entry)
+    wanted, drawn = plain.latents(pictures), plain.latents(pictures, noise)
+    encode = plain.vae.encode
+    monkeypatch.setattr(plain.vae, "encode", lambda x: seen.append(len(x)) or encode(x))
+    torch.testing.assert_close(cached.latents(pictures[:3]), wanted[:3], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cached.latents(pictures[:3].flip(0)), wanted[:3].flip(0), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cached.latents(pictures[:3], noise[:3]), drawn[:3], rtol=1e-5, atol=1e-6)
+    assert seen == [1, 1, 1]
+    cached.latents(pictures[[0, 3]])  # the place of picture 1
+    cached.latents(pictures[[0, 2, 3]])
+    assert len(seen) == 4
+    cached.latents(pictures[[1]])
+    assert len(seen) == 5
+    cached.latents(pictures[1].view(1, 3, 64, 16))  # the same bytes in another shape
+    assert len(seen) == 6
+
+
 def test_hidden_poses_are_black_and_hidden_motion_is_zero() -> None:
     batch, conditions = random_batch([0, 1], frames=2, size=64), encoder(stage=2)
     index = torch.arange(2)
