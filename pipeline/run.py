@@ -85,6 +85,7 @@ class Run:
             on_done=self._on_done,
         )
         self._recorded_start = False
+        self._ended = False
 
     def build(self, files: Sequence[SourceFile], *, only_given: bool = False) -> RunSummary:
         """Registers files, runs what is missing and publishes a release if anything changed.
@@ -101,6 +102,7 @@ class Run:
             plan = self._clips()
             if not self.summary.left and not self.options.stop():
                 self._pack(plan)
+            self._ended = True
         finally:
             self._finish()
         return self.summary
@@ -197,8 +199,8 @@ class Run:
         self.summary.stage_seconds = self._recorder.seconds
         self.summary.seconds = time.time() - self._started
         if self._recorded_start:
-            stopped = self.options.stop() or self.summary.left
-            self._record_run("interrupted" if stopped else "finished")
+            whole = self._ended and not self.options.stop() and not self.summary.left
+            self._record_run("finished" if whole else "interrupted")
             self.dataset.catalog.tidy()
 
     def _record_run(self, state: str) -> None:

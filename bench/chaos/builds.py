@@ -101,9 +101,9 @@ def processes(session: int, name: bytes = b"") -> list[int]:
     return found
 
 
-def workers(session: int) -> list[int]:
-    """Ids of the Ray actors of a session: they carry class and method in their command line."""
-    return processes(session, b"ray::Worker")
+def working(session: int) -> list[int]:
+    """Ids of the workers of a session that hold an item: Ray writes the method that an actor runs into its title."""
+    return processes(session, b"ray::Worker.run")
 
 
 def kill(*ids: int) -> None:

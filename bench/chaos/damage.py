@@ -50,7 +50,7 @@ def _half_built(ground: Ground, name: str, rng: Random) -> bool:
     process = builds.start_build(root, ground.videos, ground.config)
     wait_for_artifacts(root, rng.randint(2, len(ground.quiet.artifacts) - 1), process)
     builds.kill_session(process.pid)
-    process.communicate()
+    builds.finish(process)
     made = sorted(root.glob("artifacts/**/*.parquet"))
     for path in (victims := rng.sample(made, (len(made) + 1) // 2)):
         hurt(path, rng)

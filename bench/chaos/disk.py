@@ -75,6 +75,9 @@ def read_only_disk(ground: Ground) -> str:
 
 
 def wait_for_artifacts(root: Path, count: int, process: "subprocess.Popen[str]") -> None:
-    """Returns once a running build has made `count` artifacts (or has ended)."""
+    """Returns once a running build has made `count` artifacts (or has ended). Raises RuntimeError after LIMIT_S."""
+    deadline = time.monotonic() + builds.LIMIT_S
     while process.poll() is None and sum(1 for _ in root.glob("artifacts/**/*.parquet")) < count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"a build has not made {count} artifacts in {builds.LIMIT_S:g} s")
         time.sleep(0.02)

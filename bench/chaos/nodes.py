@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from bench.chaos.builds import kill_session, workers
+from bench.chaos.builds import kill_session, working
 
 START_S = 300.0
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
@@ -32,9 +32,9 @@ class Node:
                 env={**os.environ, **environment, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
             )
 
-    def workers(self) -> list[int]:
-        """Ids of the actors' processes on this node."""
-        return workers(self.process.pid)
+    def working(self) -> list[int]:
+        """Ids of the workers on this node that hold an item."""
+        return working(self.process.pid)
 
     def kill(self) -> None:
         kill_session(self.process.pid)
@@ -89,6 +89,10 @@ class Cluster:
     def kill(self, name: str) -> None:
         """Kills a node at once, with everything on it."""
         self.nodes.pop(name).kill()
+
+    def kill_head(self) -> None:
+        """Kills the head; the nodes are left to themselves."""
+        self._head.kill()
 
 
 def _wait(node: Node) -> None:

@@ -3,10 +3,20 @@
 import contextlib
 import logging
 import os
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray.util.client import ray as ray_client
+
+ASK_S = 2.0
+"""How long the head may take to accept a connection, and the pause before it is asked again."""
+
+
+class ClusterLostError(ConnectionError):
+    """The head of the cluster is gone in mid-run; the message says what to do."""
 
 
 def connected() -> bool:
@@ -43,15 +53,51 @@ def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = Non
 
 
 def nodes() -> list[dict[str, float]]:
-    """Resources of every living node."""
+    """Resources of every living node. Raises ClusterLostError."""
+    wait_for_head()
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def living_nodes() -> set[str]:
-    """Ids of the nodes that the cluster's head believes alive; it notices a dead one after up to 20 seconds."""
+    """Ids of the nodes that the cluster's head believes alive; it notices a dead one after up to 20 seconds.
+
+    Raises ClusterLostError.
+    """
+    wait_for_head()
     return {str(node["NodeID"]) for node in ray.nodes() if node["Alive"]}
 
 
 def total_resources() -> dict[str, float]:
-    """The living cluster's resources by name."""
+    """The living cluster's resources by name. Raises ClusterLostError."""
+    wait_for_head()
     return dict(ray.cluster_resources())
+
+
+def head_patience_s() -> float:
+    """How long a head may be away: half of what Ray waits before it ends every process of the cluster, this one too."""
+    return float(os.environ.get("RAY_gcs_rpc_server_reconnect_timeout_s", "60")) / 2  # noqa: SIM112 (Ray's own name)
+
+
+def wait_for_head() -> None:
+    """Returns once the cluster's head accepts a connection. Raises ClusterLostError where it does not come back.
+
+    Every question to the cluster waits for its head without end; after a minute Ray then ends the process, with
+    catalog rows still to be written and without a word of what to do.
+    """
+    if ray_client.is_connected():
+        return  # an address ray://…: a proxy answers, and says so itself where it cannot
+    address = ray.get_runtime_context().gcs_address
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + head_patience_s()
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ASK_S).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise ClusterLostError(
+                    f"the head of the Ray cluster at {address} is gone ({error}) and has not come back for "
+                    f"{head_patience_s():g} s. Start the cluster again, head and nodes, then run the same command: it "
+                    "resumes, what is finished is kept"
+                ) from error
+        time.sleep(ASK_S)

@@ -56,7 +56,7 @@ def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
             process.wait(rng.uniform(0.15, 0.9) * length)
         except subprocess.TimeoutExpired:
             builds.kill(process.pid)
-        process.communicate()
+        builds.finish(process)
     _, output = builds.finish(builds.start_build(folder / "driver", videos, config))
     assert builds.Dataset.read(folder / "driver") == quiet, f"seed {seed}: {output}"
     assert [f for f in verify(Dataset.open(str(folder / "driver"))) if f.damage] == []
@@ -65,7 +65,9 @@ def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
     killed = 0
     while process.poll() is None and killed < kills:
         time.sleep(rng.uniform(0.05, 0.25) * length)
-        if victims := builds.workers(process.pid):
+        while process.poll() is None and not (victims := builds.working(process.pid)):
+            time.sleep(0.02)
+        if process.poll() is None:
             builds.kill(rng.choice(victims))
             killed += 1
     code, output = builds.finish(process)

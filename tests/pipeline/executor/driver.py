@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from pipeline.executor.cluster import cluster
+from pipeline.executor.cluster import ClusterLostError, cluster
 from pipeline.executor.loop import ExecutorError, StageRun, execute
 from pipeline.executor.worker import ItemDone, ItemFailed
 from pipeline.storage import Storage
@@ -81,7 +81,7 @@ def main() -> None:
     with cluster(address, object_store_mb=80):
         try:
             outcome = execute(items, stages, root=root, observer=record, stop=lambda: False)
-        except ExecutorError as error:
+        except (ClusterLostError, ExecutorError) as error:
             print(json.dumps({"refused": str(error)}))
             return
     result = {

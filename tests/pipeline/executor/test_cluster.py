@@ -145,7 +145,7 @@ def test_a_killed_driver_is_continued_by_another(cluster: Cluster, tmp_path: Pat
     first = driver.start()
     wait_for(lambda: len(driver.artifacts()) >= 4)
     kill_session(first.pid)
-    first.communicate()
+    first.communicate(timeout=PATIENCE_S)
     flying = len(driver.tries()) - len(driver.artifacts())
     assert 0 <= flying <= 2
     assert result(driver.start())["done"] == 12
@@ -181,3 +181,28 @@ def test_two_drivers_at_once_share_the_nodes_and_make_everything_once_each(clust
     assert [result(process)["done"] for process in running] == [8, 8]
     assert [set(driver.tries().values()) for driver in drivers] == [{1}, {1}]
     assert drivers[0].artifacts() == drivers[1].artifacts()
+
+
+def test_a_lost_head_ends_the_run_with_the_remedy_and_another_cluster_finishes_it(tmp_path: Path) -> None:
+    stages, items = {"plain": {"cpus": 1}}, plain(40, 0.5)
+    with Cluster() as first:
+        first.add(cpus=2)
+        driver = Driver(first, tmp_path / "run", stages, items)
+        running = driver.start()
+        wait_for(lambda: len(driver.artifacts()) >= 4)
+        first.kill_head()
+        refused = result(running)["refused"]
+    assert "Start the cluster again" in refused
+    assert "run the same command" in refused
+    made = driver.artifacts()
+    assert 4 <= len(made) < len(items)
+    with Cluster() as second:
+        second.add(cpus=2)
+        again = Driver(second, tmp_path / "run", stages, items)
+        assert result(again.start())["done"] == len(items)
+        quiet = Driver(second, tmp_path / "quiet", stages, plain(40, 0.0))
+        assert result(quiet.start())["done"] == len(items)
+    assert again.artifacts() == quiet.artifacts()
+    assert made.items() <= again.artifacts().items()
+    tries = again.tries()
+    assert sum(tries.values()) <= len(items) + 2  # what was in flight, at most
