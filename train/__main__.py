@@ -52,8 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
+        from train.data.reader import preload_workers
         from train.loop import train
 
+        preload_workers()
         diffusers_logging.disable_progress_bar()
         transformers_logging.disable_progress_bar()
 

@@ -1,8 +1,12 @@
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from tests.train.shards import small_dataset
+
+# Ranks and the reader's workers are forked from a server that has imported everything once: a start costs 0.1 s.
+multiprocessing.get_context("forkserver").set_forkserver_preload(["train.loop", "tests.train.ranks"])
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,7 @@ import torch
 from train.config import TrainConfig, load_config
 from train.metrics import read_metrics
 
-# Ranks are forked from a server that has imported everything once: a start costs 0.1 s, not 10.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["train.loop", "tests.train.ranks"])
 
 
 def tiny_train(dataset: Path, output: Path, *settings: str) -> TrainConfig:

@@ -36,7 +36,6 @@ class ReaderConfig(FrozenConfig):
     prefetch: int = Field(
         2, ge=1, description="Micro batches each worker keeps ahead in /dev/shm (0.17 GB a sample of 24 frames, 768²)."
     )
-    start_method: Literal["fork", "forkserver"] = Field("fork", description="How worker processes start.")
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for a worker's next batch before giving up.")
     cache_dir: Path | None = Field(None, description="Folder of the block cache of remote datasets; none: ~/.cache.")
     cache_bytes: int = Field(32 << 30, ge=0, description="Bytes the block cache may hold, shared by a node; 0: none.")

@@ -1,7 +1,8 @@
 """The reader: an endless stream of micro batches for one rank, from any point of the global order."""
 
+import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -45,9 +46,12 @@ class Reader:
         """The state of a run that has read nothing."""
         return self._start
 
-    def batches(self, state: ReaderState, *, rank: int, world: int, micro_batch: int) -> Iterator[TrainBatch]:
+    def batches(
+        self, state: ReaderState, *, rank: int, world: int, micro_batch: int
+    ) -> Generator[TrainBatch, None, None]:
         """This rank's micro batches from `state` on, without end; `global_batch / (world · micro_batch)` of them make
         one optimizer step. Uint8 and in (pinned, with a GPU) host memory: pass each through `train.data.motion.finish`.
+        `close()` ends the workers; left to the garbage collector, that can take seconds for each of them.
 
         Raises StateError where the state belongs to other data or settings, DatasetError where ranks and micro batches
         do not divide the global batch.
@@ -63,13 +67,14 @@ class Reader:
             num_workers=workers,
             prefetch_factor=self.config.prefetch if workers else None,
             timeout=self.config.timeout_s if workers else 0,
-            multiprocessing_context=self.config.start_method if workers else None,
+            # A plain fork copies whatever locks this process's other threads hold, and the worker waits for ever.
+            multiprocessing_context="forkserver" if workers else None,
             worker_init_fn=_start_worker,
             pin_memory=torch.cuda.is_available(),
             # A generator of its own: the default would draw from the trainer's and change its noise.
             generator=torch.Generator().manual_seed(self.config.seed),
         )
-        return iter(loader)
+        return _stream(loader)
 
     def at(self, global_indices: Sequence[int]) -> TrainBatch:
         """The samples of any global indices as one batch, read in this process (validation pictures, tests)."""
@@ -104,8 +109,19 @@ class RankSampler(Sampler[list[SampleRef]]):
             start += self._global_batch
 
 
+def _stream(loader: DataLoader[TrainBatch]) -> Generator[TrainBatch, None, None]:
+    yield from loader
+
+
+def preload_workers() -> None:
+    """Makes this process's worker server import the reader once, so that each worker starts in a moment instead of
+    importing torch itself. Process-wide, hence for programs to call before their first worker, not for the reader.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+
+
 class _Samples(Dataset[TrainBatch]):
-    """Lists of samples to batches; opens the dataset anew in every process: connections do not survive a fork."""
+    """Lists of samples to batches; opens the dataset anew in every process that reads."""
 
     def __init__(self, *, config: ReaderConfig, root: str, release: Release) -> None:
         self._config = config

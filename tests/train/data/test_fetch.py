@@ -1,18 +1,24 @@
 """Range reads from a folder, from fsspec's memory file system with failures, and from an S3 server on loopback."""
 
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import fsspec
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.release import ShardEntry
+from train.data.batch import TrainBatch
 from train.data.cache import BlockCache
 from train.data.config import ReaderConfig
 from train.data.errors import DatasetError, ShardError
@@ -173,7 +179,7 @@ def s3():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # A process of its own: reader workers are forked, and a server thread's locks would be forked with them.
+    # A process of its own: in this one the server's thread would share the interpreter with the readers under test.
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -195,17 +201,19 @@ def s3():
     server.wait(30)
 
 
+def _batches(root: str, workers: int, settings: dict[str, object]) -> list[TrainBatch]:
+    reader = ReaderConfig(workers=workers, **settings).build(root=root, global_batch=4)
+    with closing(reader.batches(reader.start(), rank=0, world=1, micro_batch=2)) as batches:
+        return list(islice(batches, 4))
+
+
 def test_s3_gives_the_same_batches_as_the_folder(s3, dataset, tmp_path):
-    from itertools import islice
-
-    import torch
-
     s3.put(f"{dataset}/", "bucket/set/", recursive=True)
     settings = {"stage": 2, "frames": 8, "size": (64, 64), "cache_dir": tmp_path, "block_bytes": 16384}
-    batches = []
-    for root, workers in ((str(dataset), 0), ("s3://bucket/set", 0), ("s3://bucket/set/", 2)):
-        reader = ReaderConfig(workers=workers, **settings).build(root=root, global_batch=4)
-        batches.append(list(islice(reader.batches(reader.start(), rank=0, world=1, micro_batch=2), 4)))
+    batches = [_batches(str(dataset), 0, settings), _batches("s3://bucket/set", 0, settings)]
+    # A fresh process: this one's worker server may be older than the endpoint and keys in the environment.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        batches.append(fresh.submit(_batches, "s3://bucket/set/", 2, settings).result(timeout=200))
     for local, *others in zip(*batches, strict=True):
         for other in others:
             assert other.sample_ids == local.sample_ids
