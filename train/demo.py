@@ -28,7 +28,7 @@ class DemoSizes:
 
     autoencoder_steps: int = 1000
     stage1_steps: int = 3600
-    stage2_steps: int = 300
+    stage2_steps: int = 600
     size: int = 128
     frames: int = 8
 
