@@ -21,6 +21,7 @@ from pipeline.storage import Storage, StorageError, UnwritableError
 from schemas.catalog import TABLES
 
 CONFLICT_TRIES = 20
+BATCH_ROWS = 16_384
 COMPACT_ABOVE_FILES = 64
 """Small files a table may have before a finished run merges them, so that reading stays fast."""
 
@@ -66,17 +67,24 @@ class Catalog:
     def matching(self, table: str, column: str, values: Collection[str], columns: list[str] | None = None) -> pa.Table:
         """Rows whose `column` is one of `values`, as `read` gives them; only these are held in memory."""
         schema = _schema(table, columns)
-        if not values or not self.exists(table):
+        if not values:
             return schema.empty_table()
         wanted, parts = pa.array(sorted(values), pa.string()), []
-        read = None if columns is None else [*columns, *({column} - set(columns))]
-        # Batch by batch and not by the scanner's own filter: once rows were deleted, files carry statistics of a string
-        # type that Arrow does not compare.
-        with self._reading(table):
-            for batch in self._scanned(table).to_batches(columns=read, use_threads=False):
-                part = pa.Table.from_batches([batch]).cast(_schema(table, read))
-                parts.append(part.filter(pc.is_in(part.column(column), wanted)).select(schema.names))
+        # Not by the scanner's own filter: once rows were deleted, files carry statistics of a string type that Arrow
+        # does not compare.
+        for part in self.batches(table, None if columns is None else [*columns, *({column} - set(columns))]):
+            parts.append(part.filter(pc.is_in(part.column(column), wanted)).select(schema.names))
         return pa.concat_tables([schema.empty_table(), *parts])
+
+    def batches(self, table: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """A table's rows, some thousands at a time, in the order of `read`; the others are not held in memory."""
+        if not self.exists(table):
+            return
+        # None is read ahead of the one in hand: by default sixteen would be.
+        ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
+        with self._reading(table):
+            for batch in self._scanned(table).to_batches(columns=columns, batch_size=BATCH_ROWS, **ahead):
+                yield pa.Table.from_batches([batch]).cast(_schema(table, columns))
 
     def select(
         self, table: str, column: str, values: Collection[str], columns: list[str] | None = None

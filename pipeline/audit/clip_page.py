@@ -65,11 +65,12 @@ def clip_facts(
     snapshot: Snapshot,
     chain: Lineage,
     folder: Path,
+    figures: Mapping[str, Mapping[str, float]],
     thresholds: Mapping[str, Sequence[Threshold]],
     trainer_view: TrainerView | None,
 ) -> dict[str, Any]:
     """Writes the pictures into `folder` and returns what the page's template needs. What cannot be drawn is named in
-    `missing` with the cause.
+    `missing` with the cause. figures: by stage.
     """
     clip_id = chain.clip["clip_id"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,24 +89,27 @@ def clip_facts(
             found["missing"].append(f"the trainer's view: {error}")
     return found | {
         "clip": snapshot.clips[clip_id],
-        "figures": clip_figures(snapshot, clip_id, thresholds),
+        "figures": judged_figures(snapshot, clip_id, figures, thresholds),
         "words": in_words(chain).splitlines(),
         "rows": [(stage, row, json.dumps(json.loads(row["params"]), indent=1)) for stage, row in chain.rows.items()],
         "statuses": [(stage, facts.status) for stage, facts in snapshot.made(clip_id).items()],
     }
 
 
-def clip_figures(
-    snapshot: Snapshot, clip_id: str, thresholds: Mapping[str, Sequence[Threshold]]
+def judged_figures(
+    snapshot: Snapshot,
+    clip_id: str,
+    figures: Mapping[str, Mapping[str, float]],
+    thresholds: Mapping[str, Sequence[Threshold]],
 ) -> list[tuple[str, list[Figure]]]:
-    """Figures by stage, those measured by the checks first."""
-    groups = {stage: facts.figures() for stage, facts in snapshot.made(clip_id).items()}
+    """Figures by stage with their limits, those measured by the checks first."""
+    groups = dict(figures)
     if clip_id in snapshot.measured:
         groups = {MEASURED: snapshot.measured[clip_id].figures, **groups}
     result = []
-    for stage, figures in groups.items():
+    for stage, values in groups.items():
         rows = []
-        for name, value in sorted(figures.items()):
+        for name, value in sorted(values.items()):
             limits = thresholds.get(f"{stage}.{name}", ())
             bad = any(value < t.value if t.side == "min" else value > t.value for t in limits)
             rows.append(Figure(name, value, ", ".join(f"{t.side} {t.value:g} ({t.origin})" for t in limits), bad))

@@ -1,7 +1,8 @@
 """Everything that the index page says, gathered from a snapshot: coverage, failures, distributions, provenance."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,15 +92,27 @@ def figure_columns(snapshot: Snapshot) -> dict[str, np.ndarray]:
             columns[name] = np.full(count, np.nan, np.float32)
         columns[name][place] = value
 
-    for place, name in enumerate(snapshot.clips):
-        for stage, facts in snapshot.made(name).items():
-            for figure, value in facts.figures().items():
-                put(f"{stage}.{figure}", place, value)
-        if name in snapshot.measured:
-            for figure, value in snapshot.measured[name].figures.items():
-                put(f"{MEASURED}.{figure}", place, value)
+    places = {name: place for place, name in enumerate(snapshot.clips)}
+    columns_read = ["item_id", "stage", "key", "quality"]
+    for part in snapshot.dataset.catalog.batches("artifacts", columns_read):  # not held: most of what a catalog is
+        for item, stage, key, quality in zip(*(part.column(name).to_pylist() for name in columns_read), strict=True):
+            if item in places and snapshot.keys[item].get(stage) == key:
+                for figure, value in json.loads(quality).items():
+                    put(f"{stage}.{figure}", places[item], value)
+    for name, measurement in snapshot.measured.items():
+        for figure, value in measurement.figures.items():
+            put(f"{MEASURED}.{figure}", places[name], value)
     order = {stage: number for number, stage in enumerate((MEASURED, *CLIP_STAGES))}
     return dict(sorted(columns.items(), key=lambda item: (order[item[0].split(".")[0]], item[0])))
+
+
+def clip_figures(snapshot: Snapshot, names: Collection[str]) -> dict[str, dict[str, dict[str, float]]]:
+    """Figures by clip and stage of some clips, in the order of stages."""
+    keys = {name: {stage: snapshot.keys[name][stage] for stage in snapshot.made(name)} for name in names}
+    wanted = {key for stages in keys.values() for key in stages.values()}
+    rows = snapshot.dataset.catalog.select("artifacts", "key", wanted, ["key", "quality"])
+    qualities = {row["key"]: json.loads(row["quality"]) for row in rows}
+    return {name: {stage: qualities[key] for stage, key in stages.items()} for name, stages in keys.items()}
 
 
 def thresholds(snapshot: Snapshot, limits: CheckLimits) -> dict[str, list[Threshold]]:

@@ -66,10 +66,10 @@ def build_site(
     columns, limited = facts.figure_columns(snapshot), facts.thresholds(snapshot, limits)
     prepare(output)
     environment = templates()
-    chains = lineages(snapshot, chosen)
+    chains, figures = lineages(snapshot, chosen), facts.clip_figures(snapshot, chosen)
     for place, name in enumerate(chosen):
         around = {"previous": chosen[place - 1] if place else "", "next": (*chosen, "")[place + 1]}
-        found = clip_facts(snapshot, chains[name], output / "clips" / name, limited, trainer_view)
+        found = clip_facts(snapshot, chains[name], output / "clips" / name, figures[name], limited, trainer_view)
         found |= {"problems": wrong.get(name, []), **around, "shard": snapshot.packed.get(name, "")}
         page = environment.get_template("clip.html").render(**found)
         (output / "clips" / f"{name}.html").write_text(page, encoding="utf-8")

@@ -5,7 +5,6 @@ A hash is the signs of the lowest 16 × 16 cosine coefficients of a 64 × 64 gre
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -51,10 +50,9 @@ def near_pairs(hashes: Sequence[bytes], groups: Sequence[int], limit: int) -> li
     for band in range(_BANDS):
         order = np.argsort(words[:, band], kind="stable")
         starts = np.flatnonzero(np.diff(words[order, band], prepend=-1, append=-1).astype(bool))
-        for start, stop in pairwise(starts):
-            bucket = order[start:stop]
-            if len(bucket) < 2 or (group[bucket] == group[bucket[0]]).all():
-                continue
+        first, stop = starts[:-1], starts[1:]
+        mixed = np.minimum.reduceat(group[order], first) != np.maximum.reduceat(group[order], first)
+        for bucket in (order[a:b] for a, b in zip(first[mixed], stop[mixed], strict=True)):
             largest = np.bincount(group[bucket]).argmax()
             for i in bucket[group[bucket] != largest]:  # each pair of groups has one member outside the largest
                 others = bucket[group[bucket] != group[i]]

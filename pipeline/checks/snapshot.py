@@ -9,9 +9,9 @@ from extractors.weights.store import WeightsError
 from pipeline.checks.measure import MEASURED_STAGES, Measurement, measurement_key, measurement_of_row
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
-from pipeline.pack.gates import refusals, warnings
+from pipeline.pack.gates import judged_stages, refusals, warnings
 from pipeline.planner import clip_keys, ingest_item
-from pipeline.state import ArtifactFacts, State, clips_of_sources, make_clip, read_state
+from pipeline.state import ArtifactFacts, State, clips_of_sources, collector_paused, make_clip, read_state
 from schemas.clip import Clip
 from schemas.release import Release
 
@@ -43,7 +43,7 @@ class Snapshot:
         return {stage: have[keys[stage]] for stage in CLIP_STAGES if keys.get(stage) in have}
 
     def finished(self, clip_id: str) -> bool:
-        return len(self.made(clip_id)) == len(CLIP_STAGES)
+        return clip_id in self._finished
 
     def refused(self, clip_id: str) -> list[str]:
         """Why a clip that is finished is left out of releases; empty if it is not."""
@@ -58,6 +58,10 @@ class Snapshot:
         made, gates = self.made(clip_id), self.dataset.config.gates
         quality = {rule.stage: made[rule.stage].figures() for rule in gates.warnings if rule.stage in made}
         return warnings(self.clips[clip_id].kind, quality, gates)
+
+    @cached_property
+    def _finished(self) -> frozenset[str]:
+        return frozenset(name for name in self.clips if len(self.made(name)) == len(CLIP_STAGES))
 
     @cached_property
     def packed(self) -> dict[str, str]:
@@ -83,7 +87,14 @@ class Snapshot:
 
 def read_snapshot(dataset: Dataset) -> Snapshot:
     """Reads the catalog and the newest release."""
-    state, release = read_state(dataset), dataset.newest_release()
+    with collector_paused():
+        return _read_snapshot(dataset)
+
+
+def _read_snapshot(dataset: Dataset) -> Snapshot:
+    # Of the figures, which are most of a catalog, only those that decide what is published.
+    state = read_state(dataset, figures_of=judged_stages(dataset.config.gates))
+    release = dataset.newest_release()
     graph, problem = _graph(dataset)
     ingest = {}
     present: dict[str, Mapping[str, str]] = {}
@@ -103,15 +114,23 @@ def read_snapshot(dataset: Dataset) -> Snapshot:
             if name not in clips and (name in packed or row["source_id"] not in cut):
                 clips[name] = make_clip(row, state.sources[row["source_id"]])
     keys = _standing(dataset, state, clips, present)
-    known = {row["key"]: row for row in dataset.catalog.rows("measurements")}
-    measured = {}
-    for name, stages in keys.items() if known else ():
-        if all(stage in stages for stage in MEASURED_STAGES):
-            key = measurement_key(stages)
-            if key in known:
-                measured[name] = measurement_of_row(known[key])
     ordered = {name: clips[name] for name in sorted(clips)}
+    measured = _measured(dataset, keys)
     return Snapshot(dataset, state, ordered, present, keys, ingest, measured, release, problem)
+
+
+def _measured(dataset: Dataset, keys: Mapping[str, Mapping[str, str]]) -> dict[str, Measurement]:
+    """The newest measurement of exactly these artifacts, by clip."""
+    if not dataset.catalog.exists("measurements"):
+        return {}
+    complete = (name for name, stages in keys.items() if all(stage in stages for stage in MEASURED_STAGES))
+    owners = {measurement_key(keys[name]): name for name in complete}
+    measured = {}
+    for part in dataset.catalog.batches("measurements"):
+        for row in part.to_pylist():
+            if name := owners.get(row["key"]):
+                measured[name] = measurement_of_row(row)
+    return measured
 
 
 def _graph(dataset: Dataset) -> tuple[dict[str, StageSpec], str]:
@@ -127,12 +146,10 @@ def _standing(
     """The keys that stand for each clip."""
     open_clips = {n for n in clips if n not in present or any(k not in state.artifacts for k in present[n].values())}
     last: dict[str, dict[str, str]] = {name: {} for name in open_clips}
-    if open_clips:
-        table = dataset.catalog.read("artifacts", ["item_id", "stage", "key", "created_s"]).sort_by("created_s")
-        columns = (table.column(name).to_pylist() for name in ("item_id", "stage", "key"))
-        for item, stage, key in zip(*columns, strict=True):
-            if item in open_clips and stage in CLIP_STAGES:
-                last[item][stage] = key
+    table = dataset.catalog.matching("artifacts", "item_id", open_clips, ["item_id", "stage", "key", "created_s"])
+    for row in table.sort_by("created_s").to_pylist():
+        if row["stage"] in CLIP_STAGES:
+            last[row["item_id"]][row["stage"]] = row["key"]
     keys: dict[str, Mapping[str, str]] = {}
     for name in clips:
         wanted = present.get(name, {})
