@@ -1,159 +1,45 @@
-"""The shard reader against `webdataset` and `litdata` on the same samples, one process each, page cache warm.
+"""The shard reader against `webdataset` and `litdata` on the same samples, page cache warm.
 
 Three questions: samples a second without decoding (our reader takes a window's bytes by offset; the others hand over
 whole samples), samples a second with a 24-frame window decoded, and the time to the first sample when a run goes on
-in the middle of an epoch. Run from the repository's root: `python -m bench.reader`. litdata gets an environment of its
-own under the output folder, made on the first run (`--without-litdata` leaves it out).
+in the middle of an epoch. Every contestant runs in a fresh process, several rounds of all of them, because figures
+depend on the heap's history: a reader that takes fresh memory for each picture pays for page faults or does not, as
+luck has it. `--keep-heap` tells glibc to keep freed memory, which leaves such luck out, to the gain of those who need
+it.
+
+Run from the repository's root: `python -m bench.reader`. litdata gets an environment of its own under the output
+folder, made on the first run (`--without-litdata` leaves it out).
 """
 
 import argparse
-import io
 import json
+import os
+import statistics
 import subprocess
+import sys
 import sysconfig
-import time
 import venv
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-import torch
-import webdataset
-from PIL import Image
-
+from bench.reader_data import FRAMES, WINDOW, write
 from schemas.release import Release
 from schemas.sample import frame_member
-from tests.train.shards import ClipSpec, jpeg, sample_members, write_release, write_shard
-from train.data.config import ReaderConfig
-from train.data.decode import decode_jpeg
-from train.data.encoded import EncodedSample
-from train.data.fetch import LocalStore
-from train.data.order import SampleOrder
-from train.data.release import load_release
-from train.data.sample import SampleReader
 
-FRAMES, WINDOW, STEP = 85, 24, 3
-PASSES = 5
-Members = dict[str, bytes]
-
-
-def write(root: Path, *, clips: int, frames: int, side: int, textured: bool, shard_samples: int) -> Release:
-    """A dataset of equal clips under `root`, or the one that is there. With `textured`, the pictures carry fine
-    texture, so that a JPEG of 768² is about as large as one of a film frame.
-    """
-    if (root / "releases" / "0001.json").exists():
-        return load_release(LocalStore(root=str(root)))
-    rng = np.random.default_rng(0)
-    noise = sum(
-        cv2.resize(
-            rng.normal(0, 14, (side // s + 2, side // s + 2, 3)), (2 * side, 2 * side), interpolation=cv2.INTER_CUBIC
-        )
-        for s in (2, 4, 8, 32, 128)
-    )
-    canvas = (noise + 120).clip(0, 255).astype(np.uint8)
-    pictures = [jpeg(canvas[i : i + side, 2 * i : 2 * i + side]) for i in range(frames)] if textured else []
-    shards = []
-    for start in range(0, clips, shard_samples):
-        part = []
-        for number in range(start, min(clips, start + shard_samples)):
-            spec = ClipSpec(number=number, frames=frames, size=(side, side), styles=0)
-            members = sample_members(spec)
-            part.append((spec, members | {frame_member(i): data for i, data in enumerate(pictures)}))
-        shards.append(write_shard(root, f"train-character-{start:06d}", part))
-    return write_release(root, Release(number=1, shards=tuple(shards)))
+OURS = ("ours undecoded", "ours window", "ours batch", "ours small")
+WEBDATASET = (
+    "webdataset undecoded",
+    "webdataset window",
+    "webdataset window, turbo",
+    "webdataset window, all frames",
+    "webdataset small",
+)
+LITDATA = ("litdata undecoded", "litdata window", "litdata window, turbo", "litdata small")
+RESUME = ("ours resume, from nothing", "ours resume, release open", "webdataset resume")
+KEEP_HEAP = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 
 
-def best_rate(samples: Callable[[], Iterable[object]], passes: int = PASSES) -> tuple[float, float]:
-    """Samples a second of wall time and of CPU time (all threads of this process), each of the fastest of some passes:
-    the one that other load on the machine disturbed least. On a busy machine only the CPU time means something.
-    """
-    rates = []
-    for _ in range(passes):
-        wall, cpu = time.perf_counter(), time.process_time()
-        count = sum(1 for _ in samples())
-        rates.append((count / (time.perf_counter() - wall), count / (time.process_time() - cpu)))
-    return max(rate for rate, _ in rates), max(rate for _, rate in rates)
-
-
-def pil(data: bytes) -> np.ndarray:
-    """What webdataset's own image handler does with one picture."""
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def window_of(members: Members, start: int, decode: Callable[[bytes], np.ndarray]) -> list[np.ndarray]:
-    """A decoded window from a whole sample's bytes: 24 frames and the reference, arrays, the window's motion."""
-    meta = json.loads(members["json"])
-    frames = list(range(start, start + WINDOW * STEP, STEP))[:WINDOW]
-    decoded = [decode(members[frame_member(i)]) for i in (meta["references"][-1], *frames)]
-    for name, data in members.items():
-        if name.endswith(".npy"):
-            array = np.load(io.BytesIO(data), allow_pickle=False)
-            decoded.append(array[0, frames] if name.startswith("scene_motion") else array)
-    return decoded
-
-
-class Ours:
-    """The reader under test on one dataset."""
-
-    def __init__(self, root: Path, frames: int, side: int) -> None:
-        self.root, self.side = root, side
-        self.config = ReaderConfig(stage=2, frames=frames, size=(side, side), workers=0)
-        store = LocalStore(root=str(root))
-        self.release = load_release(store)
-        self.order = SampleOrder(release=self.release, config=self.config)
-        self.reader = SampleReader(config=self.config, store=store, release=self.release)
-
-    def undecoded(self) -> Iterator[EncodedSample]:
-        return map(self.reader.fetch, self.order.samples(0, self.order.epoch_size))
-
-    def decoded(self) -> Iterator[object]:
-        """The work of `window_of`: pictures and arrays, no pose drawing."""
-        for sample in self.undecoded():
-            pictures = [decode_jpeg(d, (self.side, self.side), 1 << 24) for d in sample.pictures.values()]
-            arrays = [np.load(io.BytesIO(data), allow_pickle=False) for data in sample.arrays.values()]
-            maps = [np.frombuffer(part, np.uint8) for part in sample.maps.values()]
-            yield pictures, arrays, maps
-
-    def batches(self) -> Iterator[object]:
-        return map(self.reader.read, self.order.samples(0, self.order.epoch_size))
-
-    def resume(self, consumed: int) -> float:
-        """Seconds from nothing to the first batch of a run that goes on: release, order, index, sample."""
-        start = time.perf_counter()
-        reader = self.config.build(root=str(self.root), global_batch=1)
-        next(reader.batches(reader.start().advanced(consumed), rank=0, world=1, micro_batch=1))
-        return time.perf_counter() - start
-
-    def jump(self, consumed: int) -> float:
-        """Seconds to find and read the bytes of one sample anywhere in the order, with the release open."""
-        start = time.perf_counter()
-        self.reader.fetch(self.order.samples(consumed, consumed + 1)[0])
-        return time.perf_counter() - start
-
-
-def web_samples(root: Path) -> webdataset.WebDataset:
-    """Whole samples by webdataset, in tar order (its fastest way)."""
-    return webdataset.WebDataset([str(path) for path in sorted((root / "shards").glob("*.tar"))], shardshuffle=False)
-
-
-def web_windows(root: Path, decode: Callable[[bytes], np.ndarray]) -> Iterator[object]:
-    for number, sample in enumerate(web_samples(root)):
-        members = {name: data for name, data in sample.items() if not name.startswith("__")}
-        yield window_of(members, number % 10, decode)
-
-
-def skip(samples: Iterable[object], count: int) -> float:
-    """Seconds to pass over `count` samples and have the next: how a stream without an index goes on."""
-    start = time.perf_counter()
-    next(islice(iter(samples), count, None))
-    return time.perf_counter() - start
-
-
-def litdata_figures(out: Path, roots: dict[str, Path], consumed: int) -> dict[str, Any]:
-    """Figures of `bench.reader_litdata`, run in an environment that adds litdata to this one's packages."""
+def litdata_python(out: Path) -> str:
+    """The interpreter of an environment that adds litdata to this one's packages, made if it is not there."""
     environment = out / "litdata-env"
     python = environment / "bin" / "python"
     if not (environment / "ready").exists():
@@ -163,11 +49,27 @@ def litdata_figures(out: Path, roots: dict[str, Path], consumed: int) -> dict[st
         install = ["install", "-q", "--no-deps", "litdata", "torchvision", "lightning-utilities", "tifffile"]
         subprocess.run([str(python), "-m", "pip", *install], check=True)
         (environment / "ready").touch()
-    arguments = [str(out), str(roots["large"]), str(roots["small"]), str(consumed)]
-    done = subprocess.run(
-        [str(python), "-m", "bench.reader_litdata", *arguments], check=True, capture_output=True, text=True
-    )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return str(python)
+
+
+class Contest:
+    """Runs contestants. large, small: the datasets; consumed: samples of the small one to have read before a resume."""
+
+    def __init__(self, *, out: Path, large: Path, small: Path, consumed: int, keep_heap: bool) -> None:
+        self._out = out
+        self._arguments = [str(large), str(small), str(consumed)]
+        self._environment = os.environ | (KEEP_HEAP if keep_heap else {})
+
+    def run(self, contestant: str) -> list[float]:
+        """What the contestant printed: samples a second of wall and of CPU time, or the seconds of a resume. Raises
+        CalledProcessError where it fails; its own message is on stderr.
+        """
+        module, python = "bench.reader_contest", sys.executable
+        if contestant.startswith("litdata"):
+            module, python = "bench.reader_litdata", litdata_python(self._out)
+        command = [python, "-m", module, contestant, *self._arguments]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=self._environment)
+        return [float(figure) for figure in json.loads(done.stdout.strip().splitlines()[-1])]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -176,58 +78,56 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=24, help="clips of 85 frames")
     parser.add_argument("--side", type=int, default=768, help="frame width and height, pixels")
     parser.add_argument("--small-clips", type=int, default=2000, help="small clips, for the resume time")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh processes a contestant")
+    parser.add_argument("--keep-heap", action="store_true", help="glibc keeps freed memory, for all contestants")
     parser.add_argument("--without-litdata", action="store_true")
     options = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     out = options.out.resolve()
-    roots = {"large": out / f"large-{options.clips}-{options.side}", "small": out / f"small-{options.small_clips}"}
-    write(roots["large"], clips=options.clips, frames=FRAMES, side=options.side, textured=True, shard_samples=8)
-    write(roots["small"], clips=options.small_clips, frames=26, side=32, textured=False, shard_samples=100)
-    ours, consumed = Ours(roots["large"], WINDOW, options.side), options.small_clips - 100
-    small = Ours(roots["small"], WINDOW, 32)
-
-    def fast(data: bytes) -> np.ndarray:
-        return decode_jpeg(data, (options.side, options.side), 1 << 24)
-
-    parts = [(sample.pictures, sample.arrays, sample.maps) for sample in ours.undecoded()]
-    sizes = [sum(len(data) for part in sample for data in part.values()) for sample in parts]
-    whole = sum(shard.bytes for shard in ours.release.shards) / options.clips
-    print(f"{options.clips} clips × {FRAMES} frames × {options.side}²: {whole / 1e6:.1f} MB a sample,")
-    print(f"of which a window of {WINDOW} frames is {np.mean(sizes) / 1e6:.1f} MB\n")
-    figures = {
-        "ours undecoded": best_rate(ours.undecoded),
-        "ours window": best_rate(ours.decoded, 3),
-        "ours batch": best_rate(ours.batches, 2),
-        "ours small": best_rate(small.undecoded),
-        "webdataset undecoded": best_rate(lambda: web_samples(roots["large"])),
-        "webdataset window": best_rate(lambda: web_windows(roots["large"], pil), 3),
-        "webdataset window, our decoder": best_rate(lambda: web_windows(roots["large"], fast), 3),
-        "webdataset all frames": best_rate(lambda: web_samples(roots["large"]).decode("rgb8"), 1),
-        "webdataset small": best_rate(lambda: web_samples(roots["small"])),
-    }
-    resume = {
-        "ours, from nothing": min(small.resume(consumed) for _ in range(PASSES)),
-        "ours, release open": min(small.jump(consumed - i) for i in range(50)),
-        "webdataset": min(skip(web_samples(roots["small"]), consumed) for _ in range(2)),
-    }
+    large, small = out / f"film-{options.clips}-{options.side}", out / f"small-{options.small_clips}-32"
+    release = write(large, clips=options.clips, frames=FRAMES, side=options.side, textured=True, shard_samples=8)
+    write(small, clips=options.small_clips, frames=26, side=32, textured=False, shard_samples=100)
+    describe(large, release, options.clips)
+    consumed = options.small_clips - 100
+    contest = Contest(out=out, large=large, small=small, consumed=consumed, keep_heap=options.keep_heap)
+    names, resume = [*OURS, *WEBDATASET], [*RESUME]
     if not options.without_litdata:
-        theirs = litdata_figures(out, roots, consumed)
-        resume["litdata"] = theirs.pop("resume")
-        figures |= {name: (wall, cpu) for name, (wall, cpu) in theirs.items()}
-    report(figures, resume, consumed)
+        contest.run("litdata convert")
+        names += LITDATA
+        resume += ["litdata resume"]
+    rounds = [{name: contest.run(name) for name in names} for _ in range(options.rounds)]
+    report(rounds, {name: contest.run(name)[0] for name in resume}, consumed)
 
 
-def report(figures: dict[str, tuple[float, float]], resume: dict[str, float], consumed: int) -> None:
-    """Prints the tables. Ratios are ours over theirs: above 1, ours is faster."""
-    print(f"  {'':32s} {'samples/s':>10s} {'ratio':>7s} {'samples/CPU s':>14s} {'ratio':>7s}")
-    for name, (wall, cpu) in figures.items():
+def describe(root: Path, release: Release, clips: int) -> None:
+    """Prints what a sample is."""
+    whole = sum(shard.bytes for shard in release.shards) / clips
+    picture = picture_bytes(root, release)
+    print(f"{clips} clips × {FRAMES} frames: {whole / 1e6:.1f} MB a sample, {picture / 1e3:.0f} kB a picture;")
+    print(f"a window reads {WINDOW + 1} pictures, the small arrays and {WINDOW} maps\n", flush=True)
+
+
+def picture_bytes(root: Path, release: Release) -> int:
+    """Bytes of the first picture of the first shard."""
+    import pyarrow.parquet as pq
+
+    index = pq.read_table(root / release.shards[0].index_path, use_threads=False).to_pylist()
+    return next(row["size"] for row in index if row["member"] == frame_member(0))
+
+
+def report(rounds: list[dict[str, list[float]]], resume: dict[str, float], consumed: int) -> None:
+    """Prints the tables: medians of the rounds, and the ratios' least and greatest. Ratios are ours over theirs: above
+    1, ours is faster.
+    """
+    print(f"  {'':32s} {'samples/s':>10s} {'samples/CPU s':>14s} {'ratio':>8s}   (rounds: {len(rounds)})")
+    for name in rounds[0]:
         work = "small" if "small" in name else "undecoded" if "undecoded" in name else "window"
-        ours = figures[f"ours {work}"]
-        print(f"  {name:32s} {wall:10.1f} {ours[0] / wall:6.2f}× {cpu:14.1f} {ours[1] / cpu:6.2f}×")
+        wall, cpu = (statistics.median(figures[name][i] for figures in rounds) for i in (0, 1))
+        ratios = [figures[f"ours {work}"][1] / figures[name][1] for figures in rounds]
+        spread = f"{statistics.median(ratios):7.2f}×   ({min(ratios):.2f}–{max(ratios):.2f})"
+        print(f"  {name:32s} {wall:10.1f} {cpu:14.1f} {spread}")
     print(f"\nseconds to go on after {consumed} small samples")
     for name, seconds in resume.items():
-        print(f"  {name:32s} {seconds:10.6f} {seconds / resume['ours, from nothing']:6.1f}×")
+        print(f"  {name:32s} {seconds:10.6f} {seconds / resume['ours resume, from nothing']:6.1f}×")
 
 
 if __name__ == "__main__":

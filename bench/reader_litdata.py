@@ -1,21 +1,21 @@
-"""litdata's figures for `bench.reader`, which runs this in litdata's own environment; prints them as one line of JSON.
+"""One of litdata's contestants of `bench.reader`, in litdata's own environment. Prints one line of JSON.
 
-Arguments: scratch folder, large dataset, small dataset, samples to have consumed on resume.
+Arguments: contestant, large dataset, small dataset, samples to have consumed on resume.
 """
 
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import webdataset
 from litdata import StreamingDataset, optimize
 
-from bench.reader import best_rate, pil, window_of
-from train.data.decode import decode_jpeg
+from bench.reader_data import best_rate, pil, turbo, window_of
 
 
 def samples_of(tar: str) -> Iterator[dict[str, bytes]]:
@@ -24,13 +24,17 @@ def samples_of(tar: str) -> Iterator[dict[str, bytes]]:
         yield {name: data for name, data in sample.items() if not name.startswith("__")}
 
 
-def convert(root: Path, out: Path) -> str:
+def folder_of(root: Path) -> str:
+    """Where litdata's chunks of the dataset at `root` lie."""
+    return str(root.with_name(f"litdata-{root.name}"))
+
+
+def convert(root: Path) -> None:
     """The dataset at `root` as litdata's chunks of 64 MB, made on the first run."""
-    folder = out / f"litdata-{root.name}"
+    folder = Path(folder_of(root))
     if not (folder / "index.json").exists():
         tars = [str(path) for path in sorted((root / "shards").glob("*.tar"))]
         optimize(fn=samples_of, inputs=tars, output_dir=str(folder), chunk_bytes="64MB", num_workers=1)
-    return str(folder)
 
 
 def first_after(folder: str, consumed: int) -> float:
@@ -40,26 +44,35 @@ def first_after(folder: str, consumed: int) -> float:
     return time.perf_counter() - start
 
 
-def windows(folder: str, decode: object) -> Iterator[object]:
+def windows(folder: str, decode: Callable[[bytes], np.ndarray]) -> Iterator[object]:
     for number, members in enumerate(StreamingDataset(folder)):
         yield window_of(members, number % 10, decode)
 
 
+def measure(contestant: str, large: Path, small: Path, consumed: int) -> Sequence[float]:
+    """Samples a second of wall and of CPU time; for a resume, seconds; "litdata convert" only writes the chunks."""
+    match contestant:
+        case "litdata convert":
+            convert(large)
+            convert(small)
+            return []
+        case "litdata undecoded":
+            return best_rate(lambda: StreamingDataset(folder_of(large)), 5)
+        case "litdata window":
+            return best_rate(partial(windows, folder_of(large), pil), 3)
+        case "litdata window, turbo":
+            return best_rate(partial(windows, folder_of(large), turbo), 3)
+        case "litdata small":
+            return best_rate(lambda: StreamingDataset(folder_of(small)), 5)
+        case "litdata resume":
+            return [min(first_after(folder_of(small), consumed) for _ in range(3))]
+    raise ValueError(f"no contestant {contestant!r}")
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    out, large, small, consumed = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
-    large_folder, small_folder = convert(large, out), convert(small, out)
-    side = int(large.name.rpartition("-")[2])
-    figures = {
-        "litdata undecoded": best_rate(lambda: StreamingDataset(large_folder)),
-        "litdata window": best_rate(partial(windows, large_folder, pil), 3),
-        "litdata window, our decoder": best_rate(
-            partial(windows, large_folder, lambda data: decode_jpeg(data, (side, side), 1 << 24)), 3
-        ),
-        "litdata small": best_rate(lambda: StreamingDataset(small_folder)),
-        "resume": min(first_after(small_folder, consumed) for _ in range(3)),
-    }
-    print(json.dumps(figures))
+    contestant, large, small, consumed = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    print(json.dumps(measure(contestant, large, small, consumed)))
 
 
 if __name__ == "__main__":

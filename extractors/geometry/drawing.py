@@ -75,16 +75,22 @@ DEFAULT = DrawingConfig()
 
 
 def draw_pose(
-    body: np.ndarray, face: np.ndarray, hand: np.ndarray, size: tuple[int, int], config: DrawingConfig = DEFAULT
+    body: np.ndarray,
+    face: np.ndarray,
+    hand: np.ndarray,
+    size: tuple[int, int],
+    config: DrawingConfig = DEFAULT,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The three pose pictures of one frame, uint8 RGB [H, W, 3] each: body, face, hands.
 
     body: [I, 17, 3], face: [I, 68, 3], hand: [I, 21, 3]: x, y in pixels of the picture (0 is the centre of the first
     pixel) and score. size: (W, H). Points that are NaN or whose score is not above `min_score` are not drawn, nor are
-    the links that end in them.
+    the links that end in them. out: uint8 [3, H, W, 3], contiguous, to draw into, whatever it holds; else new memory.
     """
     shorter = min(size)
-    pictures = np.zeros((3, size[1], size[0], 3), np.uint8)
+    pictures = np.empty((3, size[1], size[0], 3), np.uint8) if out is None else out
+    pictures.fill(0)
     for person in body:
         seen = _seen(person, config.min_score)
         links = [link for link in BODY_LINKS if seen[link[0]] and seen[link[1]]]

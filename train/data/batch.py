@@ -81,9 +81,13 @@ def unit(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def join(batches: list[TrainBatch]) -> TrainBatch:
-    """Batches in a row as one (the reader makes one a sample). Raises ValueError for an empty list."""
+    """Batches in a row as one (the reader makes one a sample); a single one is returned as it is. Raises ValueError for
+    an empty list.
+    """
     if not batches:
         raise ValueError("cannot join an empty list of batches")
+    if len(batches) == 1:
+        return batches[0]
     joined = {name: torch.cat([b.tensors()[name] for b in batches]) for name in batches[0].tensors()}
     return TrainBatch(
         sample_ids=tuple(name for b in batches for name in b.sample_ids),

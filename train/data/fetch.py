@@ -13,6 +13,7 @@ from schemas.release import ShardEntry
 from train.data.cache import BlockCache
 from train.data.config import ReaderConfig
 from train.data.errors import DatasetError, ShardError
+from train.data.mapped import Data, MappedFile
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class Store(Protocol):
 
     root: str
 
-    def read(self, shard: ShardEntry, ranges: Sequence[Range]) -> list[bytes]:
+    def read(self, shard: ShardEntry, ranges: Sequence[Range]) -> Sequence[Data]:
         """The bytes of each range of a shard's tar. Raises ShardError where the file ends before a range does."""
 
     def read_file(self, path: str, max_bytes: int) -> bytes:
@@ -47,18 +48,24 @@ class LocalStore:
     def __init__(self, *, root: str) -> None:
         self.root = root
         self._path = Path(root)
-        self._files: OrderedDict[str, int] = OrderedDict()
+        self._files: OrderedDict[str, MappedFile] = OrderedDict()
         if not self._path.is_dir():
             raise DatasetError(f"{root}: there is no such dataset folder")
 
-    def read(self, shard: ShardEntry, ranges: Sequence[Range]) -> list[bytes]:
+    def read(self, shard: ShardEntry, ranges: Sequence[Range]) -> list[Data]:
         file = self._open(shard)
-        parts: dict[Range, bytes] = {}
+        parts: dict[Range, Data] = {}
         for offset, size, run in merge(ranges, LOCAL_GAP):
-            data = os.pread(file, size, offset)
+            data = file.read(offset, size)
             if len(data) != size:
                 raise _short(self.root, shard, offset, size, len(data))
-            parts |= {(o, s): data[o - offset : o - offset + s] for o, s in run}
+            if len(run) == 1:
+                parts[run[0]] = data
+                continue
+            view = memoryview(data)
+            for span in run:
+                start = span[0] - offset
+                parts[span] = view[start : start + span[1]]
         return [parts[span] for span in ranges]
 
     def read_file(self, path: str, max_bytes: int) -> bytes:
@@ -77,7 +84,7 @@ class LocalStore:
         path = self._path / folder
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
-    def _open(self, shard: ShardEntry) -> int:
+    def _open(self, shard: ShardEntry) -> MappedFile:
         if shard.path in self._files:
             self._files.move_to_end(shard.path)
             return self._files[shard.path]
@@ -92,10 +99,10 @@ class LocalStore:
                 f"{self.root}/{shard.path}: {size} bytes, but the release says {shard.bytes}: the copy is incomplete "
                 "or was changed; copy it again"
             )
-        self._files[shard.path] = file
+        self._files[shard.path] = MappedFile(file, size)
         if len(self._files) > OPEN_FILES:
-            os.close(self._files.popitem(last=False)[1])
-        return file
+            self._files.popitem(last=False)[1].close()
+        return self._files[shard.path]
 
 
 class RemoteStore:
@@ -215,7 +222,7 @@ class RemoteStore:
 
 def open_store(root: str, config: ReaderConfig) -> Store:
     """The store of a dataset root: a folder, or a URI with a scheme that fsspec knows. To be opened in the process
-    that reads: connections do not survive a fork. S3's endpoint and keys come from the usual AWS_* variables.
+    that reads, since connections belong to one. S3's endpoint and keys come from the usual AWS_* variables.
     """
     if "://" not in root or root.startswith("file://"):
         return LocalStore(root=root.removeprefix("file://"))
@@ -239,13 +246,20 @@ def open_store(root: str, config: ReaderConfig) -> Store:
 def merge(ranges: Sequence[Range], gap: int) -> list[tuple[int, int, list[Range]]]:
     """Runs (offset, size, ranges in it) that cover `ranges`, joined where at most `gap` bytes lie between them."""
     runs: list[tuple[int, int, list[Range]]] = []
-    for offset, size in sorted(ranges):
-        if runs and offset <= runs[-1][0] + runs[-1][1] + gap:
-            start, length, run = runs[-1]
-            run.append((offset, size))
-            runs[-1] = (start, max(length, offset + size - start), run)
-        else:
-            runs.append((offset, size, [(offset, size)]))
+    run: list[Range] = []
+    start = end = 0
+    for span in sorted(ranges):
+        offset, size = span
+        if run and offset <= end + gap:
+            run.append(span)
+            if offset + size > end:
+                end = offset + size
+            continue
+        if run:
+            runs.append((start, end - start, run))
+        run, start, end = [span], offset, offset + size
+    if run:
+        runs.append((start, end - start, run))
     return runs
 
 

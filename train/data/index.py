@@ -3,7 +3,8 @@
 import hashlib
 import io
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -18,21 +19,51 @@ MAX_ROWS_A_SAMPLE = 20_000
 KEPT_INDEXES = 256
 
 
+class Members(Mapping[str, Range]):
+    """Ranges of one sample's members by name, in tar order. A window wants a few of many, so none is looked up ahead.
+
+    rows: number of each member in `spans`, int64 [members, 2], offset and size in bytes.
+    """
+
+    def __init__(self, rows: Mapping[str, int], spans: np.ndarray) -> None:
+        self._rows = rows
+        self._spans = spans
+
+    def __getitem__(self, name: str) -> Range:
+        row = self._rows[name]
+        return self._spans.item(row, 0), self._spans.item(row, 1)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
 @dataclass(frozen=True)
 class ShardIndex:
-    """starts: int64 [samples + 1], the rows of each sample. names: members in tar order. spans: int64 [rows, 2],
-    offset and size in bytes.
+    """starts: int64 [samples + 1], the rows of each sample. names: the different member names; codes: int32 [rows],
+    the name of each row. spans: int64 [rows, 2], offset and size in bytes.
     """
 
     starts: np.ndarray
-    names: pa.Array
+    names: list[str]
+    codes: np.ndarray
     spans: np.ndarray
+    _rows: dict[bytes, dict[str, int]] = field(default_factory=dict)
+    """Row in the sample by member name, for each list of codes met: samples of equal length share theirs."""
 
-    def members(self, row: int) -> dict[str, Range]:
+    def members(self, row: int) -> Members:
         """Ranges of the members of sample number `row`, by member name."""
         start, stop = int(self.starts[row]), int(self.starts[row + 1])
-        names = self.names.slice(start, stop - start).to_pylist()
-        return {name: (o, s) for name, (o, s) in zip(names, self.spans[start:stop].tolist(), strict=True)}
+        codes = self.codes[start:stop]
+        key = codes.tobytes()
+        if key not in self._rows:
+            self._rows[key] = {self.names[code]: at for at, code in enumerate(codes.tolist())}
+        return Members(self._rows[key], self.spans[start:stop])
 
 
 def parse_index(data: bytes, shard: ShardEntry) -> ShardIndex:
@@ -70,8 +101,9 @@ def parse_index(data: bytes, shard: ShardEntry) -> ShardIndex:
             f"{path}: member {table.column('member')[row].as_py()!r} of {samples[row]} has offset {offset} and size "
             f"{size}, outside the shard's {shard.bytes} bytes"
         )
-    names = table.column("member").combine_chunks()
-    return ShardIndex(np.array([*changes, len(samples)], np.int64), names, spans)
+    names = table.column("member").combine_chunks().dictionary_encode()
+    starts = np.array([*changes, len(samples)], np.int64)
+    return ShardIndex(starts, names.dictionary.to_pylist(), names.indices.to_numpy(), spans)
 
 
 class IndexCache:

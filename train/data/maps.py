@@ -8,6 +8,7 @@ import numpy as np
 
 from train.data.decode import MAX_HEADER, DecodeError, check_layout, npy_header
 from train.data.fetch import Range
+from train.data.mapped import Data
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class MapLayout:
         first = offset + header + each * reference * self.shape[1]
         return [(offset, header), *((first + each * frame, each) for frame in frames)]
 
-    def check(self, header: bytes) -> None:
+    def check(self, header: Data) -> None:
         """Raises DecodeError unless the header that was read is that of an array of this layout."""
         shape, dtype, length = npy_header(header)
         check_layout(shape, dtype, self.dtype, self.shape)

@@ -1,5 +1,7 @@
 """One sample's bytes out of a shard: only those that its window needs."""
 
+from collections.abc import Mapping
+
 from pydantic import ValidationError
 
 from schemas.release import Release, ShardEntry
@@ -13,6 +15,7 @@ from train.data.encoded import MOTION, VALID, EncodedSample
 from train.data.errors import ShardError, broken_member
 from train.data.fetch import Range, Store
 from train.data.index import IndexCache
+from train.data.mapped import Data
 from train.data.maps import MapLayout
 from train.data.order import SampleRef
 from train.data.rng import numpy_generator
@@ -61,15 +64,16 @@ class SampleReader:
         for name, (_, size) in wanted.items():
             if size > MAX_MEMBER_BYTES:
                 raise broken_member(place, name, f"{size} bytes, above the limit of {MAX_MEMBER_BYTES}")
-        maps = {name: _map_ranges(layout, members[name], window, place, name) for name, layout in layouts.items()}
-        data = iter(self._store.read(shard, [*wanted.values(), *(span for spans in maps.values() for span in spans)]))
+        spans = [s for name, layout in layouts.items() for s in _map_ranges(layout, members[name], window, place, name)]
+        data = iter(self._store.read(shard, [*wanted.values(), *spans]))
         whole = {name: next(data) for name in wanted}
+        maps: dict[str, list[Data]] = {}
         for name, layout in layouts.items():
             try:
                 layout.check(next(data))
             except DecodeError as error:
                 raise broken_member(place, name, error) from error
-            whole[name] = b"".join(next(data) for _ in window.frames)
+            maps[name] = [next(data) for _ in window.frames]
         return EncodedSample(
             global_index=ref.global_index,
             place=place,
@@ -77,14 +81,14 @@ class SampleReader:
             window=window,
             pictures={name: whole[name] for name in pictures},
             arrays={name: whole[name] for name in WHOLE_ARRAYS},
-            maps={name: whole[name] for name in layouts},
+            maps=maps,
         )
 
-    def _meta(self, shard: ShardEntry, row: int, members: dict[str, Range], place: str) -> SampleJson:
+    def _meta(self, shard: ShardEntry, row: int, members: Mapping[str, Range], place: str) -> SampleJson:
         if JSON not in members or members[JSON][1] > MAX_JSON_BYTES:
             raise ShardError(f"{place}: member 'json' is missing or above {MAX_JSON_BYTES} bytes")
         try:
-            meta = SampleJson.model_validate_json(self._store.read(shard, [members[JSON]])[0])
+            meta = SampleJson.model_validate_json(bytes(self._store.read(shard, [members[JSON]])[0]))
         except ValidationError as error:
             raise ShardError(f"{place}: member 'json' does not follow the schema: {error}") from error
         length = len(meta.timestamps)

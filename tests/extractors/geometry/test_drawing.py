@@ -195,6 +195,18 @@ def test_any_coordinates_draw(coordinates):
     assert draw_pose(points(coordinates), NONE[68], NONE[21], (64, 48))[0].shape == (48, 64, 3)
 
 
+def test_what_the_given_memory_held_is_not_seen():
+    person = points([(20 + 3 * k, 30 + k) for k in range(17)])
+    used = np.full((3, 48, 64, 3), 77, np.uint8)
+    for new, old in zip(
+        draw_pose(person, NONE[68], NONE[21], (64, 48)),
+        draw_pose(person, NONE[68], NONE[21], (64, 48), out=used),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(new, old)
+    assert used.any()
+
+
 def test_the_bench_prints_its_figure(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["drawing", "--frames", "20"])
     bench_main()

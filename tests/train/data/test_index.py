@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.train.shards import ClipSpec, sample_members, write_shard
 from train.data.errors import ShardError
 from train.data.fetch import LocalStore
 from train.data.index import IndexCache, parse_index
@@ -27,6 +28,22 @@ def test_members_are_those_that_tarfile_finds(dataset, shard):
     with tarfile.open(dataset / shard.path) as tar:
         members = {info.name: tar.extractfile(info).read() for info in tar}
     assert found == members
+
+
+def test_samples_of_different_lengths_have_their_own_members(tmp_path):
+    specs = [ClipSpec(number=n, frames=frames, size=(16, 16)) for n, frames in enumerate((26, 30, 26))]
+    samples = [(spec, sample_members(spec)) for spec in specs]
+    shard = write_shard(tmp_path, "mixed", samples)
+    index = parse_index((tmp_path / shard.index_path).read_bytes(), shard)
+    data = (tmp_path / shard.path).read_bytes()
+    for row, (_, members) in enumerate(samples):
+        found = index.members(row)
+        assert list(found) == list(members)
+        assert len(found) == len(members)
+        assert {name: data[offset : offset + size] for name, (offset, size) in found.items()} == members
+        assert ("frame_029.jpg" in found) == (row == 1)
+        with pytest.raises(KeyError):
+            found["frame_030.jpg"]
 
 
 def changed(dataset, shard, change):
