@@ -16,12 +16,15 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
+from pyarrow.dataset import ParquetReadOptions
 
 from pipeline.storage import Storage, StorageError, UnwritableError
 from schemas.catalog import TABLES
 
 CONFLICT_TRIES = 20
 BATCH_ROWS = 16_384
+REPEATED = ("params",)
+"""Long texts that many rows share: a file's are decoded once, however few rows of it are wanted."""
 COMPACT_ABOVE_FILES = 64
 """Small files a table may have before a finished run merges them, so that reading stays fast."""
 
@@ -83,7 +86,8 @@ class Catalog:
         # None is read ahead of the one in hand: by default sixteen would be.
         ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
         with self._reading(table):
-            for batch in self._scanned(table).to_batches(columns=columns, batch_size=BATCH_ROWS, **ahead):
+            scanned = self._scanned(table, ParquetReadOptions(dictionary_columns=REPEATED))
+            for batch in scanned.to_batches(columns=columns, batch_size=BATCH_ROWS, **ahead):
                 yield pa.Table.from_batches([batch]).cast(_schema(table, columns))
 
     def select(
@@ -92,11 +96,11 @@ class Catalog:
         """The rows of `matching` as dictionaries."""
         return self.matching(table, column, values, columns).to_pylist()
 
-    def _scanned(self, table: str) -> Any:
+    def _scanned(self, table: str, options: ParquetReadOptions | None = None) -> Any:
         # Read it with `use_threads=False`: Arrow's threaded scans can abort the process (apache/arrow#39862). On disk
         # with Arrow's own file access, which does not call back into Python for every read.
         files = fs.SubTreeFileSystem(self.uri(table), fs.LocalFileSystem()) if self._storage.local else None
-        return self.delta(table).to_pyarrow_dataset(filesystem=files)
+        return self.delta(table).to_pyarrow_dataset(filesystem=files, parquet_read_options=options)
 
     def delta(self, table: str) -> DeltaTable:
         """The Delta table itself. Raises deltalake's error where it was never written."""

@@ -1,6 +1,7 @@
 """Measures one clip's artifacts afresh, whatever the stages said of themselves. No thresholds here."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def measurement_key(keys: Mapping[str, str]) -> str:
 def measurement_of_row(row: Mapping[str, Any]) -> Measurement:
     """A row of the catalog back as a record."""
     hashes = tuple(bytes.fromhex(part) for part in row["hashes"].split())
-    return Measurement(row["key"], row["clip_id"], row["source_id"], json.loads(row["figures"]), hashes)
+    figures = {sys.intern(name): value for name, value in json.loads(row["figures"]).items()}  # one name for all clips
+    return Measurement(row["key"], row["clip_id"], row["source_id"], figures, hashes)
 
 
 def measure(storage: Storage, clip_id: str, source_id: str, keys: Mapping[str, str]) -> Measurement:

@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from bench.synthetic_catalog import make_catalog
 from pipeline.catalog import COMPACT_ABOVE_FILES, Catalog
 from pipeline.storage import Storage
 
@@ -42,6 +43,17 @@ def test_selecting_goes_on_after_rows_were_deleted_or_merged(tmp_path: Path) -> 
     found = catalog.select("runs", "run_id", ["a0", "a1", "b5", "late"], ["run_id", "state"])
     assert sorted(row["run_id"] for row in found) == ["a0", "b5", "late"]
     assert len(catalog.rows("runs")) == 10
+
+
+def test_whole_rows_are_selected_as_they_are_read_also_after_deletions(tmp_path: Path) -> None:
+    catalog = make_catalog(tmp_path, clips=20, sources=4).catalog
+    for deletion in ([], [catalog.rows("sources", ["source_id"])[0]["source_id"]]):
+        catalog.forget("artifacts", "source_id", deletion)
+        wanted = [row for row in catalog.rows("artifacts") if row["stage"] in ("camera", "pose")]
+        assert len(wanted) == 40 - 10 * len(deletion)
+        assert catalog.select("artifacts", "stage", ["pose", "camera"]) == wanted
+        assert [part.num_rows for part in catalog.batches("artifacts", ["key"])]
+    assert list(Catalog(Storage(str(tmp_path / "none"))).batches("artifacts")) == []
 
 
 def _append(root: str, name: str) -> None:
