@@ -48,7 +48,7 @@ lint: $(READY) ## format and lint in place
 bench: $(READY) ## speed and memory, as ratios against named peers; prints what docs/benchmarks.md records
 	$(BIN)/python -m bench
 
-chaos: $(READY) ## kill, starve and damage real builds and compare every byte with a quiet one (half an hour; disks need root)
+chaos: $(READY) ## kill, starve and damage real builds and compare every byte with a quiet one (half an hour; without root it ends with 3: disks not run)
 	$(BIN)/python -m bench.chaos
 
 fidelity: $(READY) ## accuracy of every signal against ground truth; writes docs/fidelity.md
