@@ -37,8 +37,8 @@ def write(root: Path, *, clips: int, frames: int, side: int, textured: bool, sha
         for s in (2, 4, 8, 32, 128)
     )
     canvas = (noise + 120).clip(0, 255).astype(np.uint8)
-    starts = range(frames) if textured else ()
-    pictures = [_jpeg_444(canvas[i : i + side, 2 * i : 2 * i + side]) for i in starts]
+    corners = [(i % side, 2 * i % side) for i in range(frames if textured else 0)]
+    pictures = [_jpeg_444(canvas[y : y + side, x : x + side]) for y, x in corners]
     shards = []
     for start in range(0, clips, shard_samples):
         part = []
