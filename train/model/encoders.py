@@ -72,7 +72,7 @@ class Encoders(nn.Module):
         """`_moments` of `[1, 3, H, W]`, by what is shown. One picture at a time, so that the same one gives the same
         bits whatever it comes with: a run that is resumed starts with an empty cache.
         """
-        values = picture.contiguous().view(torch.uint8).cpu().numpy()
+        values = picture.contiguous().view(torch.uint8).cpu().numpy().tobytes()
         key = hashlib.sha256(values).digest() + repr(tuple(picture.shape)).encode()
         if key in self._cache:
             self._cache.move_to_end(key)
