@@ -23,6 +23,11 @@ class NoiseConfig(FrozenConfig):
     min_snr_gamma: float | None = Field(
         None, gt=0, description="γ of min-SNR weighting (arXiv 2303.09556); null is off."
     )
+    timestep_shift: float = Field(
+        1.0,
+        ge=1,
+        description="Draws training's noise levels nearer to pure noise (arXiv 2403.03206, equation 23); 1 is uniform.",
+    )
     offset: float = Field(0.0, ge=0, description="Deviation of the noise added to each sample and channel as a whole.")
 
     def _arguments(self) -> dict[str, object]:
@@ -52,8 +57,16 @@ class NoiseConfig(FrozenConfig):
 
 
 def draw_timesteps(config: NoiseConfig, global_index: Tensor, seed: int) -> Tensor:
-    """A timestep for each sample, int64 `[B]` on the CPU, keyed by the sample's global index."""
-    return integers(seed, global_index.cpu(), "timestep", config.timesteps)
+    """A timestep for each sample, int64 `[B]` on the CPU, keyed by the sample's global index.
+
+    Shifted by s, the share u of the schedule becomes s·u / (1 + (s − 1)·u).
+    """
+    steps = integers(seed, global_index.cpu(), "timestep", config.timesteps)
+    if config.timestep_shift == 1:
+        return steps
+    share = (steps.double() + 0.5) / config.timesteps
+    shifted = config.timestep_shift * share / (1 + (config.timestep_shift - 1) * share)
+    return (shifted * config.timesteps).long()
 
 
 def draw_noise(config: NoiseConfig, global_index: Tensor, seed: int, shape: tuple[int, ...]) -> Tensor:

@@ -53,6 +53,17 @@ def test_loss_of_each_sample() -> None:
     assert losses.tolist() == [2.0, 3.0]
 
 
+@pytest.mark.parametrize("shift", [3.0, 10.0])
+def test_shifted_timesteps_follow_their_distribution(shift: float) -> None:
+    """P(level < x) is the share u that is moved to x: u = x / (s − (s − 1)·x)."""
+    steps = draw_timesteps(NoiseConfig(timestep_shift=shift), torch.arange(4000), seed=2)
+    assert steps.min() >= 0
+    assert steps.max() <= 999
+    for x in (0.25, 0.5, 0.75, 0.9):
+        wanted = x / (shift - (shift - 1) * x)
+        assert (steps < 1000 * x).double().mean().item() == pytest.approx(wanted, abs=0.025)
+
+
 def test_draws_belong_to_the_sample() -> None:
     index = torch.arange(3000)
     steps = draw_timesteps(PUBLISHED, index, seed=1)
