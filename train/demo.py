@@ -27,8 +27,8 @@ class DemoSizes:
     """How much is trained. size: width and height of the pictures, pixels. frames: of a window in stage 2."""
 
     autoencoder_steps: int = 1000
-    stage1_steps: int = 4000
-    stage2_steps: int = 400
+    stage1_steps: int = 3600
+    stage2_steps: int = 600
     size: int = 128
     frames: int = 8
 
@@ -64,9 +64,8 @@ def stage_config(stage: int, dataset: str, output: Path, sizes: DemoSizes) -> Tr
         f"weights.vae={output / 'vae'}",
         f"checkpoint.every={max(1, steps // 4)}",
         f"validation.every={steps}",
-        # The noisiest step is pure noise and asks for the picture itself. At lesser noise the noisy frame tells which
-        # one it is, and a small network does not learn to read the pose: most levels are drawn near pure noise.
-        "noise={prediction: v_prediction, zero_snr: true, timestep_shift: 10}",
+        # The noisiest step is pure noise and asks for the picture itself: a small network then learns the layout first.
+        "noise={prediction: v_prediction, zero_snr: true}",
         # The gradients of a run this short change fast: a short memory of their squares, and a rate that falls to zero.
         "optimizer={lr: 2.0e-3, beta2: 0.98, warmup_steps: 20, decay_share: 1, ema_decay: 0.99}",
         # Nothing is hidden: what a network of this size is not shown, it does not learn.
