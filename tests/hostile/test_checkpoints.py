@@ -69,7 +69,7 @@ def test_only_the_classes_of_tables_can_be_named(tmp_path: Path, reach: str) -> 
         read_table(tmp_path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_bytes_crash_the_readers(tmp_path: Path, outside: Path, data: st.DataObject) -> None:
     """Bounded fuzzing: cut, changed and random files give the named errors, or read."""

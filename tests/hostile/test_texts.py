@@ -60,7 +60,7 @@ def test_a_configuration_that_is_no_text(tmp_path: Path) -> None:
         load_config(str(tmp_path / "my.yaml"))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet=st.sampled_from("ab:{}[]&*!?|>-'\"%@#,<=~0123.\n\t \x00é"), max_size=60))
 def test_any_text_is_a_value_or_refused(text: str) -> None:
     with contextlib.suppress(YamlError):

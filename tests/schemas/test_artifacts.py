@@ -19,7 +19,7 @@ from schemas.artifacts.style import StyleArtifact, StylePair
 HEADER = Header("any", "clip", quality={"figure": 1.5})
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     length=st.integers(1, 5), persons=st.integers(0, 3), width=st.integers(1, 19), height=st.integers(1, 9),
     seed=st.integers(0, 99),

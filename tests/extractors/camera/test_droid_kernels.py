@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
@@ -41,7 +41,6 @@ def generator(tangent: np.ndarray) -> np.ndarray:
 tangents = st.lists(st.floats(-1.5, 1.5), min_size=6, max_size=6).map(np.array)
 
 
-@settings(deadline=None)
 @given(tangents, tangents)
 def test_group_against_matrices(a: np.ndarray, b: np.ndarray) -> None:
     first, second = (SE3.exp(torch.tensor(x, dtype=torch.float64)) for x in (a, b))

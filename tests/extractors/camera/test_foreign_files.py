@@ -152,7 +152,7 @@ def test_vipe_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
         read_vipe(tmp_path / "absent.npz", intrinsics_path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300))
 def test_any_bytes_end_in_a_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("junk")

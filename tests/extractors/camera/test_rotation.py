@@ -13,7 +13,7 @@ from tests.extractors.camera.scenes import SIZE, dancer, observe, path, room, to
 angles = st.floats(-0.25, 0.25)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(turn=st.tuples(angles, angles, angles), focal=st.floats(300, 900))
 def test_turn_is_recovered(turn: tuple[float, float, float], focal: float) -> None:
     cameras = path(20, np.zeros(3), np.array(turn))

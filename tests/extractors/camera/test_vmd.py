@@ -267,7 +267,7 @@ def test_broken_files_say_what_is_broken(data, message):
     assert str(caught.value).startswith("broken.vmd: ")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_bytes_crash_the_parser(data):
     """Truncated, changed and random files give a track or a VmdError, nothing else."""

@@ -16,7 +16,7 @@ def align(network, points, *, kind="relative", path=2.0, median=0.5, config=CONF
     return align_depth(network, points, kind=kind, path=path, median=median, config=config, seed=7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.floats(1e-3, 100), st.floats(-0.5, 2), st.sampled_from([0.0, 0.2, 0.4]))
 def test_an_affine_fit_is_found_through_outliers(seed, scale, shift, outliers):
     rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def test_an_affine_fit_is_found_through_outliers(seed, scale, shift, outliers):
     assert fit.inliers > 0.999 - wrong.mean()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.floats(1e-3, 1e3))
 def test_the_fit_follows_the_camera_unit(seed, unit):
     rng = np.random.default_rng(seed)

@@ -189,7 +189,7 @@ def test_two_faces_leave_the_face_picture_black_unless_told():
     assert (both > 0).sum() > 1.8 * (one > 0).sum() > 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.floats(-1e9, 1e9)] * 2), min_size=17, max_size=17))
 def test_any_coordinates_draw(coordinates):
     assert draw_pose(points(coordinates), NONE[68], NONE[21], (64, 48))[0].shape == (48, 64, 3)

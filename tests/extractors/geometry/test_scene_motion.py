@@ -90,7 +90,7 @@ def test_behind_the_camera_is_zero_and_out_of_frame_is_true():
     assert valid[0, 2, :, 7:].all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(1, 3))
 def test_a_static_camera_gives_exactly_zero(seed, step):
     rng = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ def test_a_static_camera_gives_exactly_zero(seed, step):
     assert valid.all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31))
 def test_rotation_and_zoom_do_not_depend_on_depth(seed):
     rng = np.random.default_rng(seed)
@@ -113,7 +113,7 @@ def test_rotation_and_zoom_do_not_depend_on_depth(seed):
     assert np.abs(motion[:, 1:]).max() > 0.1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.floats(0.01, 100))
 def test_the_unit_and_the_world_axes_do_not_matter(seed, unit):
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.geometry.rigid import pose, rotation_from_vector, rotation_from_xyzw
@@ -100,7 +100,6 @@ number = st.floats(-10, 10)
 similarities = st.tuples(st.tuples(number, number, number), st.tuples(number, number, number), st.floats(0.01, 100))
 
 
-@settings(deadline=None)
 @given(similarities, st.integers(0, 2**31), st.booleans())
 def test_umeyama_recovers_a_similarity(parameters, seed, flat):
     vector, translation, scale = parameters
@@ -113,7 +112,6 @@ def test_umeyama_recovers_a_similarity(parameters, seed, flat):
     assert np.linalg.det(fit.rotation) == pytest.approx(1)
 
 
-@settings(deadline=None)
 @given(similarities, st.integers(0, 2**31))
 def test_errors_do_not_depend_on_the_world_axes(parameters, seed):
     vector, translation, scale = parameters

@@ -4,7 +4,7 @@ from math import pi
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extractors.pose.roi import Roi, from_alignment, from_box
@@ -13,13 +13,11 @@ ROIS = st.builds(Roi, x=st.floats(-200, 900), y=st.floats(-200, 900), side=st.fl
 POINTS = st.lists(st.tuples(st.floats(-500, 1500), st.floats(-500, 1500)), min_size=1, max_size=8).map(np.array)
 
 
-@settings(deadline=None)
 @given(ROIS, POINTS)
 def test_points_come_back(roi, points):
     np.testing.assert_allclose(roi.to_frame(roi.to_inside(points)), points, atol=1e-6)
 
 
-@settings(deadline=None)
 @given(ROIS)
 def test_corners_are_half_a_diagonal_from_the_centre(roi):
     corners = roi.to_frame(np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]))

@@ -50,7 +50,7 @@ def test_refusals(tmp_path: Path) -> None:
         load_picture(tmp_path / "a.png", (128, 128))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 100), st.floats(0.2, 5), st.floats(-1, 1), st.floats(0.5, 2))
 def test_mapped_depth_has_the_driving_statistics_whatever_its_own(
     seed: int, gain: float, shift: float, scale: float

@@ -30,7 +30,7 @@ def test_a_picture_without_structure_has_no_hash() -> None:
     assert frame_hash(np.full((64, 64, 3), 7, np.uint8)) == b""
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 15))
 def test_near_pairs_finds_exactly_what_comparing_all_finds(seed: int, limit: int) -> None:
     rng = np.random.default_rng(seed)

@@ -46,7 +46,7 @@ def cuts_in(video: np.ndarray) -> tuple[int, ...]:
     return detect(iter(video), CutConfig()).cuts
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=25, derandomize=True, phases=(Phase.explicit, Phase.generate))
 @given(
     st.lists(
         st.tuples(st.integers(15, 40), st.floats(0, 7), st.floats(-2, 2), st.floats(0.985, 1.015), st.floats(0, 12)),

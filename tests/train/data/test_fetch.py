@@ -84,7 +84,7 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(RANGES, st.integers(1, 3000))
 def test_all_stores_give_the_bytes_of_the_file(folder, tmp_path_factory, ranges, block):
     expected = [DATA[o : o + s] for o, s in ranges]

@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ids import clip_id
@@ -150,7 +150,6 @@ def global_batches(order, batch, consumed, world, micro, steps) -> list[list[tup
     return [[ref for rank in ranks for part in islice(rank, accumulate) for ref in part] for _ in range(steps)]
 
 
-@settings(deadline=None)
 @given(schedules(), st.sampled_from([None, 0.25]))
 def test_any_world_reads_the_same_global_batches(schedule, share):
     batch, save, old, old_micro, new, new_micro = schedule

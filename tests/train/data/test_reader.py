@@ -33,7 +33,7 @@ def global_batches(
     return batches, state.advanced(steps)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     save=st.integers(0, 3),
     old=st.sampled_from([1, 2, 3, 4]),

@@ -31,7 +31,7 @@ def test_a_shift_and_a_scale() -> None:
     assert frechet_distance(centred, 3 * centred) == pytest.approx(4 * np.trace(np.cov(a, rowvar=False)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 1000), st.integers(8, 40), st.integers(8, 40), st.integers(1, 6))
 def test_against_the_matrix_square_root(seed: int, n: int, m: int, width: int) -> None:
     """The formula as it is printed, by scipy's square root of Σ₁Σ₂."""
