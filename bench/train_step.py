@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
             gpu = ranks.device.type == "cuda"
             reader = config.reader.build(root=config.dataset, global_batch=4)
             batch = finish(next(reader.batches(reader.start(), rank=0, world=1, micro_batch=4)), ranks.device)
-            metrics = MetricsWriter(folder=config.output, first_step=1)
+            metrics = MetricsWriter(folder=config.output, first_step=1, last_step=config.steps)
             bare, whole = bare_step(config, batch, ranks), trainer_step(config, ranks, metrics)
             steps = {"bare modules": bare, "trainer": whole}
             times: dict[str, list[float]] = {name: [] for name in steps}

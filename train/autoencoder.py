@@ -3,6 +3,8 @@
 It has the true one's factor of 8 and 4 latent channels, so that everything after it is as it would be.
 """
 
+import logging
+
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
@@ -13,6 +15,9 @@ from torch import Tensor, nn
 
 from train.data.batch import signed
 from train.model.config import LATENT_CHANNELS
+from train.progress import Progress
+
+log = logging.getLogger("train.autoencoder")
 
 KL_WEIGHT = 1e-6
 """As in the latent diffusion paper (arXiv 2112.10752, appendix G)."""
@@ -45,8 +50,9 @@ def train_autoencoder(
     optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=lr, total_steps=steps, pct_start=0.1)
     generator = torch.Generator().manual_seed(seed)
-    errors = []
-    for _ in range(steps):
+    errors: list[float] = []
+    progress = Progress(log=log, done=0, total=steps)
+    for step in range(1, steps + 1):
         chosen = torch.randint(len(pictures), (batch,), generator=generator)
         target = signed(_cropped(pictures[chosen], crop, generator))
         posterior = vae.encode(target).latent_dist
@@ -58,6 +64,7 @@ def train_autoencoder(
         optimizer.zero_grad()
         schedule.step()
         errors.append(float(error.detach()))
+        progress.report(step, {"error": errors[-1]})
     vae.eval().requires_grad_(False)
     with torch.no_grad():
         latents = [vae.encode(signed(part)).latent_dist.mean for part in pictures.split(batch)]

@@ -92,7 +92,7 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
         )
     metrics = None
     if ranks.first:
-        metrics = MetricsWriter(folder=config.output, first_step=step + 1)
+        metrics = MetricsWriter(folder=config.output, first_step=step + 1, last_step=config.steps)
         (config.output / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     batches = reader.batches(state, rank=ranks.rank, world=ranks.world, micro_batch=config.micro_batch)
     if ranks.first:

@@ -3,11 +3,12 @@
 import json
 import logging
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from train.progress import Progress
 
 log = logging.getLogger("train")
 
@@ -16,10 +17,10 @@ class MetricsWriter:
     """Writes `metrics.jsonl` and TensorBoard files of one run; made on rank 0 alone.
 
     first_step: steps from here on are written by this process; lines of them that a killed run left behind are dropped,
-    so that every step stands in the file once.
+    so that every step stands in the file once. last_step: where the run ends.
     """
 
-    def __init__(self, *, folder: Path, first_step: int) -> None:
+    def __init__(self, *, folder: Path, first_step: int, last_step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(self._path) if line["step"] < first_step]
@@ -27,17 +28,15 @@ class MetricsWriter:
         part.write_text("".join(json.dumps(line) + "\n" for line in kept))
         part.rename(self._path)
         self._file = self._path.open("a", buffering=1)
-        self._spoke = -math.inf
+        self._progress = Progress(log=log, done=first_step - 1, total=last_step)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """One line of values for a step; every ten seconds one on the console too.
+        """One line of values for a step; every ten seconds one on the console too, with the time left.
 
         Full precision, so that a resumed run can be compared bit by bit.
         """
-        if time.monotonic() - self._spoke > 10:
-            self._spoke = time.monotonic()
-            log.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        self._progress.report(step, values)
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
             if math.isfinite(value):
