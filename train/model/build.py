@@ -6,6 +6,7 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
+from train.model.attention import self_attention_names, spatial_attentions
 from train.model.config import LATENT_CHANNELS, ModelConfig
 from train.model.man import MotionAdaptiveNorm
 from train.model.mikudance import MikuDance, freeze_for_stage
@@ -34,11 +35,11 @@ def unet_arguments(config: ModelConfig) -> dict[str, Any]:
 def build_stage1(config: ModelConfig, *, base: UNet2DConditionModel | None = None, seed: int = 0) -> MikuDance:
     """The network of stage 1: no MAN, no temporal layers.
 
-    base: a Stable Diffusion UNet whose weights both UNets start from; without one they start at random from `seed`.
+    base: a Stable Diffusion UNet whose weights both UNets start from; without one, `random_unet` drawn from `seed`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = base if base is not None else UNet2DConditionModel(**unet_arguments(config))
+        unet = base if base is not None else random_unet(config)
         check_size(config, unet)
         reference = UNet2DConditionModel.from_config(unet.config)
         reference.load_state_dict(unet.state_dict())
@@ -53,6 +54,24 @@ def build_stage1(config: ModelConfig, *, base: UNet2DConditionModel | None = Non
         )
     freeze_for_stage(model, 1)
     return model
+
+
+def random_unet(config: ModelConfig) -> UNet2DConditionModel:
+    """A UNet at random whose self-attention starts out looking at its own position: queries and keys are alike, and
+    large enough for the softmax to be peaked.
+
+    What the Reference UNet saw arrives through that attention alone. Nearly uniform, as it starts otherwise, it hands
+    over the mean of all positions, and where the noisy picture is nothing but noise there is little to learn better
+    from: whether a small network read its poses at all was then a matter of chance.
+    """
+    unet = UNet2DConditionModel(**unet_arguments(config))
+    attentions = spatial_attentions(unet)
+    with torch.no_grad():
+        for name in self_attention_names(unet):
+            attention = attentions[name]
+            attention.to_q.weight.mul_(2)
+            attention.to_k.weight.copy_(attention.to_q.weight)
+    return unet
 
 
 def build_stage2(config: ModelConfig, stage1: MikuDance, *, seed: int = 0) -> MikuDance:

@@ -5,8 +5,8 @@ from torch import nn
 
 from tests.train.tiny import tiny_config, tiny_model
 from train.model.attention import self_attention_names
-from train.model.build import build_stage1, build_stage2, unet_arguments
-from train.model.config import ModelConfig
+from train.model.build import build_stage1, build_stage2, random_unet, unet_arguments
+from train.model.config import ModelConfig, UNetSize
 from train.model.mikudance import freeze_for_stage
 from train.model.reference import unreachable_parameters
 
@@ -35,6 +35,20 @@ def test_the_unet_is_stable_diffusion_15() -> None:
         unet = UNet2DConditionModel(**unet_arguments(ModelConfig()))
     assert len(self_attention_names(unet)) == 16
     assert unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.heads == 8
+
+
+def test_a_random_network_starts_by_looking_at_its_own_position() -> None:
+    """On white noise, the share of a position's own value in what its self-attention hands over: a uniform one's is
+    1/256.
+    """
+    unet = random_unet(ModelConfig(unet=UNetSize(block_out_channels=(32, 64, 64, 64), attention_heads=2)))
+    torch.manual_seed(0)
+    for name in self_attention_names(unet):
+        attention = unet.get_submodule(name)
+        hidden = torch.nn.functional.layer_norm(torch.randn(1, 256, attention.query_dim), [attention.query_dim])
+        query, key = (attention.head_to_batch_dim(layer(hidden)) for layer in (attention.to_q, attention.to_k))
+        own = attention.get_attention_scores(query, key).diagonal(dim1=1, dim2=2).mean()
+        assert own > 0.2, name
 
 
 def test_frames_of_a_new_stage_2_are_those_of_stage_1() -> None:
