@@ -51,10 +51,18 @@ class PoseExtractor(Protocol):
 
 class CameraExtractor(Protocol):
     def __call__(
-        self, frames: np.ndarray, mask: np.ndarray, *, fps: float, focal: float | None, seed: int
+        self,
+        frames: np.ndarray,
+        mask: np.ndarray,
+        *,
+        fps: float,
+        focal: float | None,
+        principal: tuple[float, float] | None = None,
+        seed: int,
     ) -> CameraResult:
         """Cameras of every frame. mask: bool [L, h, w], True where the picture is not the static scene (any
-        resolution). focal: known focal length over frame width, or None.
+        resolution). focal: known focal length over frame width, or None. principal: where the lens's axis meets the
+        frames, (x, y) in their pixels; None: in the middle.
         """
 
 

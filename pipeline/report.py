@@ -7,7 +7,7 @@ from pipeline.dataset import Dataset
 from pipeline.run import RunSummary
 
 NAMED = 10
-"""Doubtful clips that the report of a run names."""
+"""Doubtful clips, and reasons for leaving clips out, that the report of a run names."""
 
 
 def print_summary(console: Console, dataset: Dataset, summary: RunSummary) -> None:
@@ -31,8 +31,12 @@ def print_summary(console: Console, dataset: Dataset, summary: RunSummary) -> No
         if not summary.left:
             console.print("no release: no clip is finished and passes the gates")
         return
-    for reason, count in packed.reasons().most_common():
+    reasons = packed.reasons().most_common()
+    for reason, count in reasons[:NAMED]:
         console.print(f"{count} clip{'s' if count > 1 else ''} left out: {reason}", markup=False)
+    if len(reasons) > NAMED:
+        rest = sum(count for _, count in reasons[NAMED:])
+        console.print(f"{rest} more clips left out: `mikudance status --dataset {dataset.root}` says why")
     for clip_id, doubts in sorted(packed.warned.items())[:NAMED]:
         console.print(f"{clip_id} is doubtful: {'; '.join(doubts)}", style="yellow", markup=False)
     if len(packed.warned) > NAMED:

@@ -56,6 +56,11 @@ class SampleJson(FrozenConfig):
     timestamps: list[float] = Field(description="Presentation time of each frame in the source, seconds.")
     references: list[int] = Field(description="Frames that serve as reference pictures.")
     frame_step: int = Field(ge=1, description="Frames between the two cameras of a scene-motion map.")
+    motion_compat: Literal["paper", "published"] = Field(
+        "paper",
+        description="How scene_motion.npy was made: paper: frame pixels; published: as the published code does, in its "
+        "unit.",
+    )
     status: dict[str, str] = Field(description="Status by stage.")
     quality: dict[str, dict[str, float]] = Field(description="Measurements by stage.")
     artifacts: dict[str, str] = Field(description="Artifact key by stage.")

@@ -1,5 +1,6 @@
 """Camera: a pose and intrinsics for every frame, from the clip's camera track if it has one, else from the picture."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -11,8 +12,9 @@ from extractors.camera.backend import SfmCameraConfig, track_clip
 from extractors.camera.contradiction import contradiction
 from extractors.camera.droid import DroidCameraConfig
 from extractors.camera.imported import ImportedCamera, ImportedCameraConfig
+from extractors.camera.sparse import sparse_points
 from extractors.camera.vmd import parse_camera_track, track_cameras
-from extractors.geometry.cameras import rescale_intrinsics
+from extractors.geometry.cameras import rescale_intrinsics, window_intrinsics
 from extractors.protocols import CameraExtractor, CameraResult
 from schemas.artifacts.camera import STAGE, CameraArtifact, SparseDepth
 from schemas.artifacts.frames import FramesArtifact
@@ -41,7 +43,7 @@ class CameraStage:
     """
 
     name: ClassVar[str] = STAGE
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(self, config: CameraConfig) -> None:
         self.config = config
@@ -55,34 +57,51 @@ class CameraStage:
             raise StageError(
                 f"{clip.clip_id}: {len(frames.jpegs)} frames but {len(mask)} masks: run decode and pose again"
             )
-        source_size = read_header(inputs["decode"]).extra.get("source_size")
+        stored = read_header(inputs["decode"]).extra.get("source_size")
+        if stored is None:
+            raise StageError(f"{clip.clip_id}: the frames do not say how large the source's picture is: decode again")
+        source_size = (int(stored[0]), int(stored[1]))
         fresh = ~np.asarray(frames.repeated, bool)
         fresh[0] = True
         small = scaled_size(frames.size, self.config.backend.max_side)
         pictures = decode_frames(frames, self.config.backend.max_side)
         if self.config.use_camera_track and clip.camera_track is not None:
-            result = self._from_track(clip, frames, source_size)
-            tracks = track_clip(pictures[fresh], mask[fresh], _tracking(self.config.backend))
-            picture = subset(result.camera, np.flatnonzero(fresh))
-            result.quality["track_contradiction"] = contradiction(tracks, picture, frames.size)
+            given = self._from_track(clip, frames, source_size)
+            result = self._compared(given, pictures, mask, fresh, frames.size)
         elif isinstance(self._extractor, ImportedCamera):
-            if source_size is None:
-                raise StageError(
-                    f"{clip.clip_id}: the frames do not say how large the source's picture is: decode again"
-                )
-            result = self._extractor.for_clip(clip, frames, (source_size[0], source_size[1]))
+            result = self._extractor.for_clip(clip, frames, source_size)
+            if result.camera.status == "moving" and not any(len(points.xy) for points in result.camera.sparse):
+                result = self._compared(result, pictures, mask, fresh, frames.size)
         else:
-            focal = clip.focal
-            if focal is not None and source_size is not None:
-                # The manifest speaks of the source's picture; the frame may be a part of it.
-                focal *= source_size[0] / frames.crop[2]
-            found = self._extractor(pictures[fresh], mask[fresh], fps=frames.fps, focal=focal, seed=clip.seed(STAGE))
+            # The manifest speaks of the source's picture; the frame may be a part of it.
+            focal = clip.focal * source_size[0] / frames.crop[2] if clip.focal is not None else None
+            middle = np.array([1.0, 1.0, (source_size[0] - 1) / 2, (source_size[1] - 1) / 2])
+            x, y = window_intrinsics(middle, frames.crop, small)[2:]
+            found = self._extractor(
+                pictures[fresh], mask[fresh], fps=frames.fps, focal=focal, principal=(x, y), seed=clip.seed(STAGE)
+            )
             whole = rescaled(found.camera, small, frames.size)
             result = CameraResult(subset(whole, np.cumsum(fresh) - 1), found.quality)
         quality = result.quality | finite_quality(repeated_share=1 - fresh.mean())
         return result.camera.to_table(Header(STAGE, clip.clip_id, result.camera.status, quality))
 
-    def _from_track(self, clip: Clip, frames: FramesArtifact, source_size: list[int] | None) -> CameraResult:
+    def _compared(
+        self, given: CameraResult, pictures: np.ndarray, mask: np.ndarray, fresh: np.ndarray, size: tuple[int, int]
+    ) -> CameraResult:
+        """Cameras that came without points, with those that the picture shows under them, by which depth gets their
+        unit; and whether the picture moves as they say.
+        """
+        tracks = track_clip(pictures[fresh], mask[fresh], _tracking(self.config.backend))
+        shown = subset(given.camera, np.flatnonzero(fresh))
+        quality = given.quality | finite_quality(track_contradiction=contradiction(tracks, shown, size))
+        if given.camera.status != "moving":
+            return CameraResult(given.camera, quality)
+        sparse = sparse_points(tracks, shown, size)
+        quality |= finite_quality(points=float(np.mean([len(points.xy) for points in sparse])))
+        latest = np.cumsum(fresh) - 1
+        return CameraResult(replace(given.camera, sparse=tuple(sparse[row] for row in latest)), quality)
+
+    def _from_track(self, clip: Clip, frames: FramesArtifact, source_size: tuple[int, int]) -> CameraResult:
         assert clip.camera_track is not None
         path = Path(clip.camera_track)
         try:
@@ -91,13 +110,11 @@ class CameraStage:
             raise StageError(
                 f"{clip.clip_id}: camera track {path}: {error.strerror}: put it back, or ingest again"
             ) from error
-        if source_size is None:
-            raise StageError(f"{clip.clip_id}: the frames do not say how large the source's picture is: decode again")
         camera = track_cameras(
             track,
             frames.timestamps - clip.start_s,
             size=frames.size,
-            source_size=(source_size[0], source_size[1]),
+            source_size=source_size,
             crop=frames.crop,
             offset_s=clip.camera_track_offset_s,
         )

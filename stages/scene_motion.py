@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 import cv2
 import numpy as np
 import pyarrow as pa
-import torch
 from pydantic import Field
 
 from extractors.geometry.alignment import (
+    CONSTANT,
     NO_INFLUENCE,
     UNCHANGED,
     AlignmentConfig,
@@ -17,8 +17,6 @@ from extractors.geometry.alignment import (
     align_references,
     sample_map,
 )
-from extractors.geometry.published import published_scene_motion
-from extractors.geometry.scene_motion import scene_motion
 from extractors.geometry.trajectory import path_length
 from schemas.artifacts import camera as camera_schema
 from schemas.artifacts import depth as depth_schema
@@ -113,7 +111,7 @@ class SceneMotionStage:
         if camera.status != "moving":
             return (NO_INFLUENCE,) * len(depth.references)
         if depth.kind == "camera" or (depth.kind == "metric" and camera.metric):
-            return (UNCHANGED,) * len(depth.references)
+            return tuple(CONSTANT if filled.all() else UNCHANGED for filled in depth.filled)
         network, points, background = [], [], []
         for number, frame in enumerate(depth.references):
             sparse = camera.sparse[frame]
@@ -140,6 +138,11 @@ class SceneMotionStage:
         """Float32 [R, L, 2, h, w] and bool [R, L, h, w], from the depth as it is stored (float16), so that a trainer
         that computes a map again from the sample gets the same one.
         """
+        import torch  # here, not above: commands that only read the configuration start in half the time without it
+
+        from extractors.geometry.published import published_scene_motion
+        from extractors.geometry.scene_motion import scene_motion
+
         shape = (len(inverse_depth), len(camera.cam_to_world), *inverse_depth.shape[1:])
         if camera.status == "unsolved":
             return np.zeros((*shape[:2], 2, *shape[2:]), np.float32), np.zeros(shape, bool)
@@ -187,6 +190,10 @@ def warp_check(
     near: [R, h, w], the references' inverse depth in the camera's unit. Returns warp_error and, without the warp,
     still_error: mean absolute grey difference, 0–255, over all references; nothing where no background is left.
     """
+    import torch
+
+    from extractors.geometry.scene_motion import scene_motion
+
     warped, still = [], []
     for number, first in enumerate(references):
         second = first + step if first + step < len(frames.jpegs) else first - step

@@ -1,5 +1,6 @@
 """The embedded camera backend: still, turning, or moving, in this order; the simplest that explains the clip wins."""
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import ClassVar, Literal
@@ -58,26 +59,41 @@ class SfmCamera:
         self.solver = Solver(noise=0.5, cpu_s=config.solver_cpu_s, hang_s=config.solver_hang_s)
 
     def __call__(
-        self, frames: np.ndarray, mask: np.ndarray, *, fps: float, focal: float | None, seed: int
+        self,
+        frames: np.ndarray,
+        mask: np.ndarray,
+        *,
+        fps: float,
+        focal: float | None,
+        principal: tuple[float, float] | None = None,
+        seed: int,
     ) -> CameraResult:
         """See CameraExtractor. Neither fps nor seed matters: no choice here is random. Raises ExtractionError for a
         clip and mask that do not belong together.
         """
         if len(mask) != len(frames) or frames.ndim != 4:
             raise ExtractionError(f"the mask has {len(mask)} frames, the clip {len(frames)}: extract the pose again")
-        tracks = track_clip(frames, mask, self.config)
+        tracks = track_clip(frames, mask, self.config, principal)
         return _Judge(self.config, self.solver, tracks, (frames.shape[2], frames.shape[1]), focal).decide()
 
 
-def track_clip(frames: np.ndarray, mask: np.ndarray, config: SfmCameraConfig) -> Tracks:
-    """Tracks of a clip, in working pixels; the same on every machine, since one thread makes them."""
+def track_clip(
+    frames: np.ndarray, mask: np.ndarray, config: SfmCameraConfig, principal: tuple[float, float] | None = None
+) -> Tracks:
+    """Tracks of a clip, in working pixels; the same on every machine, since one thread makes them. principal: see
+    CameraExtractor.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         greys, masks, _ = working_pictures(frames, mask, config.max_side)
-        return track_points(greys, masks, live=config.live_tracks)
+        tracks = track_points(greys, masks, live=config.live_tracks)
     finally:
         cv2.setNumThreads(threads)
+    if principal is None:
+        return tracks
+    x, y = (np.array(principal) + 0.5) * np.array(tracks.size) / (frames.shape[2], frames.shape[1]) - 0.5
+    return replace(tracks, principal=(float(x), float(y)))
 
 
 class _Judge:
@@ -141,12 +157,12 @@ class _Judge:
     def _fixed(self, status: str, **quality: float) -> CameraResult:
         still = np.tile(np.eye(3), (self.length, 1, 1))
         focal = np.full(self.length, self.focal)
-        camera = fixed_centre(status, still, focal, self.tracks.size, self.size, self.focal_source)
+        camera = fixed_centre(status, still, focal, self.tracks, self.size, self.focal_source)
         return self._result(camera, **quality)
 
     def _rotation(self, fit: RotationFit) -> CameraResult:
         source = self.focal_source if self.known or fit.focal_deviation > 0.15 else "rotation"
-        camera = fixed_centre("rotation", fit.rotation, fit.focal, self.tracks.size, self.size, source)
+        camera = fixed_centre("rotation", fit.rotation, fit.focal, self.tracks, self.size, source)
         return self._result(
             camera,
             reprojection_error_px=fit.error * self.size[0] / self.tracks.size[0],

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pycolmap
 
+from extractors.geometry import triangulation
+
 
 @dataclass(frozen=True)
 class Model:
@@ -43,15 +45,7 @@ def triangulate(
     """Points [N, 3] of all tracks by linear least squares (DLT) where `known` [N, 3] is NaN; NaN where the track is
     seen in fewer than three frames.
     """
-    p = np.where(used[..., None], rays(xy, size, focal), 0.0)
-    rows = p[..., None] * world_to_cam[:, None, None, 2] - world_to_cam[:, None, :2]
-    rows = rows * used[..., None, None]
-    _, vectors = np.linalg.eigh(np.einsum("lnij,lnik->njk", rows, rows))
-    homogeneous = vectors[:, :, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        points = homogeneous[:, :3] / homogeneous[:, 3:]
-    points[used.sum(axis=0) < 3] = np.nan
-    return np.where(np.isfinite(known), known, points)
+    return np.where(np.isfinite(known), known, triangulation.triangulate(rays(xy, size, focal), world_to_cam, used))
 
 
 def residuals(model: Model, xy: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

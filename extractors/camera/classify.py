@@ -35,7 +35,7 @@ def without_translation(
 
     def resting(status: str) -> CameraResult:
         still_rotation = np.tile(np.eye(3), (length, 1, 1))
-        camera = fixed_centre(status, still_rotation, np.full(length, working), kept.size, size, source)
+        camera = fixed_centre(status, still_rotation, np.full(length, working), kept, size, source)
         return CameraResult(camera, quality)
 
     if length == 1 or still.static:
@@ -46,6 +46,6 @@ def without_translation(
     turning = fit_rotation(kept, focal=working, zoom=False, fix_focal=focal is not None, limit=limit)
     if turning is None or turning.explained < config.rotation_share:
         return None
-    camera = fixed_centre("rotation", turning.rotation, turning.focal, kept.size, size, source)
+    camera = fixed_centre("rotation", turning.rotation, turning.focal, kept, size, source)
     figures = finite_quality(rotation_explained=turning.explained, rotation_error_px=turning.error)
     return CameraResult(camera, quality | figures)

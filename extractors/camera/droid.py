@@ -30,7 +30,6 @@ from extractors.camera.droid_output import (
 )
 from extractors.camera.track_check import explained_share
 from extractors.devices import cuda_problem
-from extractors.geometry.cameras import intrinsics_from_fov
 from extractors.geometry.rigid import invert, relative_to_first, rotation_angle
 from extractors.geometry.trajectory import path_length
 from extractors.protocols import CameraResult, ExtractionError
@@ -131,7 +130,14 @@ class DroidCamera:
         self._tracker, self._config = tracker, config
 
     def __call__(
-        self, frames: np.ndarray, mask: np.ndarray, *, fps: float, focal: float | None, seed: int
+        self,
+        frames: np.ndarray,
+        mask: np.ndarray,
+        *,
+        fps: float,
+        focal: float | None,
+        principal: tuple[float, float] | None = None,
+        seed: int,
     ) -> CameraResult:
         """Status "static" or "rotation" from the classifier, else "moving", or "unsolved" where the tracker got too few
         keyframes, gave no finite pose, or its result does not explain the tracks.
@@ -139,13 +145,13 @@ class DroidCamera:
         if len(mask) != len(frames) or frames.ndim != 4:
             raise ExtractionError(f"the mask has {len(mask)} frames, the clip {len(frames)}: extract the pose again")
         config, frame_size = self._config, (frames.shape[2], frames.shape[1])
-        tracks = track_clip(frames, mask, config.classifier)
+        tracks = track_clip(frames, mask, config.classifier, principal)
         if (simple := without_translation(tracks, frame_size, config.classifier, focal)) is not None:
             return simple
         size = WorkingSize.of(frame_size, config.pixels)
         pictures, blanked = blank(frames, mask, size)
         pixels = focal_pixels(frame_size, focal, config.classifier.assumed_fov_deg)
-        K = intrinsics_from_fov(2 * np.arctan(0.5 * frame_size[1] / pixels), frame_size)
+        K = np.array([pixels, pixels, *(principal or ((frame_size[0] - 1) / 2, (frame_size[1] - 1) / 2))])
         run = self._track(pictures, blanked, size.intrinsics(K))
         quality = finite_quality(keyframes=len(run.keyframes), blanked_share=blanked.mean())
         camera = CameraArtifact(

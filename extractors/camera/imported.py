@@ -8,7 +8,7 @@ from pydantic import Field
 
 from extractors.camera.classify import focal_pixels
 from extractors.camera.foreign_files import Trajectory, read_colmap, read_tum, read_vipe
-from extractors.geometry.cameras import crop_intrinsics, intrinsics_from_fov, rescale_intrinsics
+from extractors.geometry.cameras import intrinsics_from_fov, rescale_intrinsics, window_intrinsics
 from extractors.geometry.rigid import interpolate_poses, invert, relative_to_first, rotation_angle, transform_points
 from extractors.geometry.trajectory import path_length
 from extractors.imports import Template, place, stem
@@ -82,10 +82,7 @@ class Picture:
 
     def intrinsics(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """Intrinsics [..., 4] for a whole source picture of `size`, as those of the frame."""
-        in_source = rescale_intrinsics(values, size, self.source)
-        cropped = crop_intrinsics(in_source, self.crop[0], self.crop[1])
-        scale = self.frame[0] / self.crop[2], self.frame[1] / self.crop[3]
-        return np.concatenate([cropped[..., :2] * scale, (cropped[..., 2:] + 0.5) * scale - 0.5], -1)
+        return window_intrinsics(rescale_intrinsics(values, size, self.source), self.crop, self.frame)
 
 
 class ImportedCamera:

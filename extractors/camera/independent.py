@@ -123,7 +123,7 @@ def _camera_model(tracks: Tracks) -> Model | None:
     if turning.explained >= TURN_SHARE:
         K = np.zeros((len(turning.focal), 3, 3))
         K[:, 0, 0] = K[:, 1, 1] = turning.focal
-        K[:, :2, 2], K[:, 2, 2] = (np.array(tracks.size) - 1) / 2, 1.0
+        K[:, :2, 2], K[:, 2, 2] = tracks.centre, 1.0
         there, back = K @ turning.rotation, np.linalg.inv(K @ turning.rotation)
         return lambda i, j: [cv2.perspectiveTransform(pixels, there[j] @ back[i])]
     centres = pixels[CELL // 2 :: CELL, CELL // 2 :: CELL]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from extractors.camera.sfm import Solution
+from extractors.camera.tracks import Tracks
 from extractors.geometry.cameras import rescale_intrinsics
 from extractors.geometry.rigid import pose, relative_to_first
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
@@ -10,30 +11,30 @@ from schemas.artifacts.camera import CameraArtifact, SparseDepth
 NOTHING = SparseDepth(np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
 
 
-def intrinsics(focal: np.ndarray, working: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """float64 [L, 4] in pixels of `size` for focal lengths [L] in pixels of `working` (both (width, height)), the
-    principal point in the middle of the picture.
-    """
-    centre = (np.array(working) - 1) / 2
-    small = np.stack([focal, focal, np.full_like(focal, centre[0]), np.full_like(focal, centre[1])], axis=1)
-    return rescale_intrinsics(small, working, size)
+def intrinsics(focal: np.ndarray, tracks: Tracks, size: tuple[int, int]) -> np.ndarray:
+    """float64 [L, 4] in pixels of `size` (width, height) for focal lengths [L] in the pixels of the tracks."""
+    x, y = tracks.centre
+    working = np.stack([focal, focal, np.full_like(focal, x), np.full_like(focal, y)], axis=1)
+    return rescale_intrinsics(working, tracks.size, size)
 
 
 def fixed_centre(
     status: str,
     rotation: np.ndarray,
     focal: np.ndarray,
-    working: tuple[int, int],
+    tracks: Tracks,
     size: tuple[int, int],
     focal_source: str,
 ) -> CameraArtifact:
-    """Cameras without translation: "static", "rotation" or "unsolved". rotation: world_to_cam [L, 3, 3]."""
+    """Cameras without translation: "static", "rotation" or "unsolved". rotation: world_to_cam [L, 3, 3]; focal: [L] in
+    the pixels of the tracks; size: (width, height) of the frames.
+    """
     cam_to_world = pose(np.swapaxes(rotation, -1, -2), np.zeros((len(rotation), 3)))
     cam_to_world[0] = np.eye(4)
     return CameraArtifact(
         status=status,
         cam_to_world=cam_to_world,
-        intrinsics=intrinsics(focal, working, size),
+        intrinsics=intrinsics(focal, tracks, size),
         sparse=(NOTHING,) * len(rotation),
         focal_source=focal_source,
     )
@@ -47,8 +48,7 @@ def moving(solution: Solution, size: tuple[int, int], focal_source: str) -> Came
     unit = float(np.median(depth[0, solution.used[0]])) if solution.used[0].any() else float(np.nanmedian(depth))
     cam_to_world = relative_to_first(solution.cam_to_world)
     cam_to_world[:, :3, 3] /= unit
-    working = solution.tracks.size
-    scale = np.array(size) / np.array(working)
+    scale = np.array(size) / np.array(solution.tracks.size)
     sparse = tuple(
         SparseDepth(
             ((solution.tracks.xy[i, used] + 0.5) * scale - 0.5).astype(np.float32),
@@ -59,7 +59,7 @@ def moving(solution: Solution, size: tuple[int, int], focal_source: str) -> Came
     return CameraArtifact(
         status="moving",
         cam_to_world=cam_to_world,
-        intrinsics=intrinsics(solution.focal, working, size),
+        intrinsics=intrinsics(solution.focal, solution.tracks, size),
         sparse=sparse,
         focal_source=focal_source,
     )

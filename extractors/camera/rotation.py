@@ -43,7 +43,7 @@ class RotationFit:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Points tracked in two frames: frame numbers i, j [P], positions about the picture's centre p, q [P, 2]."""
+    """Points tracked in two frames: frame numbers i, j [P], positions about the principal point p, q [P, 2]."""
 
     i: np.ndarray
     j: np.ndarray
@@ -86,7 +86,7 @@ def fit_rotation(tracks: Tracks, *, focal: float, zoom: bool, fix_focal: bool, l
 
 def _pairs(tracks: Tracks, gaps: list[int]) -> _Pairs:
     seen = tracks.seen
-    centre = (np.array(tracks.size) - 1) / 2
+    centre = tracks.centre
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for gap in gaps:
         first, column = np.nonzero(seen[:-gap] & seen[gap:])

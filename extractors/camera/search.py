@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.interpolate import make_smoothing_spline
 
 from extractors.camera.choose import Evidence, disagreement, focal_deviation, weigh
 from extractors.camera.sfm import Mapper, NoModelError, Solution, Solver, SolverError
@@ -197,14 +196,15 @@ def _flat(solution: Solution) -> bool:
 
 def without_zoom(tracks: Tracks, zoom: np.ndarray) -> Tracks:
     """The tracks as a camera of constant focal length would have seen them; zoom [L]: focal length over the first."""
-    centre = (np.array(tracks.size) - 1) / 2
-    return Tracks((tracks.xy - centre) / zoom[:, None, None] + centre, tracks.size)
+    return replace(tracks, xy=(tracks.xy - tracks.centre) / zoom[:, None, None] + tracks.centre)
 
 
 def smooth_focal(focal: np.ndarray) -> np.ndarray:
     """Focal lengths [L] with the noise taken out: a smoothing spline through their logarithms, strength by
     generalised cross-validation.
     """
+    from scipy.interpolate import make_smoothing_spline  # slow to load: not for commands that only read settings
+
     if len(focal) < 5:
         return np.full_like(focal, np.median(focal))
     frames = np.arange(len(focal), dtype=float)

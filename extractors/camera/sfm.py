@@ -51,9 +51,8 @@ class Solution:
     def errors(self) -> np.ndarray:
         """Distances in working pixels between tracks and points [L, N]; NaN where either is missing."""
         local = self.in_cameras()
-        centre = (np.array(self.tracks.size) - 1) / 2
         with np.errstate(divide="ignore", invalid="ignore"):
-            predicted = self.focal[:, None, None] * local[..., :2] / local[..., 2:] + centre
+            predicted = self.focal[:, None, None] * local[..., :2] / local[..., 2:] + self.tracks.centre
         return np.linalg.norm(predicted - self.tracks.xy, axis=-1)
 
 
@@ -82,7 +81,8 @@ class Solver:
         return replace(refined, registered=start.registered)
 
     def _run(self, name: str, tracks: Tracks, job: dict[str, Any], wanted: int) -> Solution:
-        job = job | {"xy": tracks.xy, "size": np.array(tracks.size), "noise": self.noise, "cpu_s": self.cpu_s}
+        xy, size = centred(tracks)
+        job = job | {"xy": xy, "size": size, "noise": self.noise, "cpu_s": self.cpu_s}
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment = os.environ | threads | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         with tempfile.TemporaryDirectory(prefix="mikudance-sfm-") as folder:
@@ -104,3 +104,13 @@ class Solver:
         if not all(np.isfinite(result[key]).all() for key in ("world_to_cam", "focal")):
             raise SolverError(f"{name}: the solver gave cameras that are not finite")
         return Solution(name=name, tracks=tracks, registered=registered, **result)
+
+
+def centred(tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
+    """The tracks' positions [L, N, 2] in the smallest picture about them whose middle is the principal point, and its
+    size, int [2] (width, height): mappers doubt a camera whose lens looks past its picture, and need not know of one.
+    """
+    size = np.array(tracks.size)
+    reach = np.maximum(tracks.centre + 0.5, size - 0.5 - tracks.centre)
+    whole = np.maximum(np.ceil(2 * reach - 1e-6).astype(int), size)
+    return tracks.xy + ((whole - 1) / 2 - tracks.centre), whole

@@ -1,6 +1,6 @@
 """Point tracks through a clip: pyramidal Lucas–Kanade flow, checked forward and backward, the characters left out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import cv2
@@ -17,20 +17,27 @@ class Tracks:
     """N points followed through L frames of a clip.
 
     xy: float64 [L, N, 2] in pixels of a picture of `size` (width, height), pixel (0, 0) the centre of the first one;
-    NaN where the point is not seen. A point is seen in one unbroken run of frames.
+    NaN where the point is not seen. A point is seen in one unbroken run of frames. principal: where the lens's axis
+    meets the picture, (x, y) in its pixels, which may lie outside of it; None: in the middle.
     """
 
     xy: np.ndarray
     size: tuple[int, int]
+    principal: tuple[float, float] | None = None
 
     @property
     def seen(self) -> np.ndarray:
         """bool [L, N]."""
         return np.isfinite(self.xy[..., 0])
 
+    @property
+    def centre(self) -> np.ndarray:
+        """The principal point, float64 [2]."""
+        return np.asarray(self.principal if self.principal is not None else (np.array(self.size) - 1) / 2, np.float64)
+
     def select(self, columns: np.ndarray) -> "Tracks":
         """The tracks of a boolean [N] or index array."""
-        return Tracks(self.xy[:, columns], self.size)
+        return replace(self, xy=self.xy[:, columns])
 
 
 def working_pictures(frames: np.ndarray, mask: np.ndarray, limit: int) -> tuple[list[np.ndarray], np.ndarray, float]:

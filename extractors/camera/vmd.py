@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from extractors.geometry.cameras import crop_intrinsics, intrinsics_from_fov, rescale_intrinsics
+from extractors.geometry.cameras import intrinsics_from_fov, window_intrinsics
 from extractors.geometry.rigid import pose, relative_to_first, rotation_from_vector
 from extractors.protocols import ExtractionError
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
@@ -227,10 +227,7 @@ def track_cameras(
             "the video out, or take the file away to estimate the camera"
         )
     lenses = intrinsics_from_fov(np.radians(sample.fov), source_size)
-    x, y, width, height = crop
-    # The crop is a window of fractional size whose border becomes the frame's: half a pixel enters through its corner.
-    lenses = crop_intrinsics(lenses, x, y)
-    lenses = rescale_intrinsics(lenses, (width, height), size)
+    lenses = window_intrinsics(lenses, crop, size)
     cams = relative_to_first(track_poses(sample))
     still = np.abs(cams[:, :3, 3]).max() <= _STILL * max(1.0, float(np.abs(sample.distance).max()))
     status = "moving"

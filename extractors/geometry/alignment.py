@@ -13,7 +13,8 @@ reference. Metric maps share one scale. Where a fit cannot be believed `status` 
 | known | the map is in the camera's unit already | 1, 0 |
 | irrelevant | the camera does not translate: depth has no influence | 1, 0 |
 | scale_only | too few points for two unknowns, or a map without contrast at them | median ratio, 0 |
-| plane | the map runs against the points (scale ≤ 0): it cannot be used | 0, median of the points |
+| plane | the map runs against the points (scale ≤ 0) and cannot be used | 0, median of the points |
+| | or nothing in it was measured, and it is a constant already | 1, 0 |
 | guessed | no usable point: the map's median is put at `guess_distance` lengths of the camera's path | scale, 0 |
 """
 
@@ -76,6 +77,8 @@ class DepthAlignment:
 
 
 UNCHANGED = DepthAlignment(1.0, 0.0, "known")
+CONSTANT = DepthAlignment(1.0, 0.0, "plane")
+"""Of a map that was filled in as a whole."""
 NO_INFLUENCE = DepthAlignment(1.0, 0.0, "irrelevant")
 
 

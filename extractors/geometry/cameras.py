@@ -48,6 +48,15 @@ def crop_intrinsics(intrinsics: np.ndarray, left: float, top: float) -> np.ndarr
     return np.concatenate([intrinsics[..., :2], intrinsics[..., 2:] - np.array([left, top], np.float64)], -1)
 
 
+def window_intrinsics(
+    intrinsics: np.ndarray, window: tuple[float, float, float, float], size: tuple[int, int]
+) -> np.ndarray:
+    """Intrinsics [..., 4] of a picture as those of a frame of `size` (W, H) that shows the `window` (left, top, width,
+    height, in the picture's pixels; it may have fractions and reach outside).
+    """
+    return rescale_intrinsics(crop_intrinsics(intrinsics, window[0], window[1]), window[2:], size)
+
+
 def cell_centres(grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Frame pixels of the centres of a grid's cells, float64 [h, w, 2] (x, y).
 

@@ -48,7 +48,9 @@ class Snapshot:
     def refused(self, clip_id: str) -> list[str]:
         """Why a clip that is finished is left out of releases; empty if it is not."""
         made, gates = self.made(clip_id), self.dataset.config.gates
-        quality = {rule.stage: made[rule.stage].figures() for rule in gates.rules if rule.stage in made}
+        quality: dict[str, dict[str, float]] = {
+            rule.stage: made[rule.stage].figures() for rule in gates.rules if rule.stage in made
+        }
         return refusals(
             self.clips[clip_id].kind, {stage: facts.status for stage, facts in made.items()}, quality, gates
         )
@@ -56,7 +58,9 @@ class Snapshot:
     def doubts(self, clip_id: str) -> list[str]:
         """What is doubtful about a clip, whether it is left out or not."""
         made, gates = self.made(clip_id), self.dataset.config.gates
-        quality = {rule.stage: made[rule.stage].figures() for rule in gates.warnings if rule.stage in made}
+        quality: dict[str, dict[str, float]] = {
+            rule.stage: made[rule.stage].figures() for rule in gates.warnings if rule.stage in made
+        }
         return warnings(self.clips[clip_id].kind, quality, gates)
 
     @cached_property

@@ -58,6 +58,7 @@ def status(
                 ],
                 "left_out": {name: list(reasons) for name, reasons in found.selection.refused.items()},
                 "warnings": {name: list(doubts) for name, doubts in found.selection.warned.items()},
+                "idle_rules": list(found.selection.idle_rules),
                 "release": found.release.number if found.release else None,
             }
         )
@@ -80,6 +81,8 @@ def status(
         console.print(f"{name} left out: {'; '.join(reasons)}", markup=False)
     for name, doubts in sorted(found.selection.warned.items()):
         console.print(f"{name} is doubtful: {'; '.join(doubts)}", markup=False, style="yellow")
+    for rule in found.selection.idle_rules:
+        console.print(f"the rule {rule} judges nothing: no clip has that figure", markup=False, style="yellow")
     if found.release:
         samples = sum(len(entry.samples) for entry in found.release.shards)
         console.print(f"release {found.release.number}: {samples} samples in {len(found.release.shards)} shards")

@@ -30,7 +30,7 @@ class Selection:
     samples: those that pass. refused: clips with the reasons why not. warned: clips, taken or not, with what is
     doubtful about them. unfinished: clips whose artifacts are still to be made. settled: sources that are cut into
     clips (or cannot be); of any other source in a published shard, one that is to be cut anew or that another writer
-    has just added, nothing can be said yet.
+    has just added, nothing can be said yet. idle_rules: rules on a figure that no clip has, although its stage has run.
     """
 
     samples: tuple[SampleWork, ...]
@@ -39,6 +39,7 @@ class Selection:
     warned: Mapping[str, tuple[str, ...]]
     unfinished: frozenset[str]
     settled: frozenset[str]
+    idle_rules: tuple[str, ...] = ()
 
     def open_question(self, clip_id: str) -> bool:
         """Whether a published clip may not be dropped yet."""
@@ -72,14 +73,16 @@ def _select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> S
     }
     samples, sizes, refused, warned, unfinished = [], {}, {}, {}, set()
     gates = dataset.config.gates
+    ran, recorded = set[str](), set[tuple[str, str]]()
     ruled = {(rule.stage, f'"{rule.figure}"') for rule in (*gates.rules, *gates.warnings)}
     for clip in clips_of_sources(state, ingest, ingest):
         keys = clip_keys(graph, clip, facts[clip.source_id], prefixes)
         made = {stage: state.artifacts[keys[stage]] for stage in CLIP_STAGES if keys[stage] in state.artifacts}
         # Only the figures that a rule names are parsed: there may be hundreds of thousands of clips.
-        quality = {
-            stage: made[stage].figures() for stage, name in ruled if stage in made and name in made[stage].quality
-        }
+        found = [(stage, name) for stage, name in ruled if stage in made and name in made[stage].quality]
+        quality: dict[str, dict[str, float]] = {stage: made[stage].figures() for stage, _ in found}
+        ran.update(made)
+        recorded.update(found)
         if doubts := warnings(clip.kind, quality, gates):
             warned[clip.clip_id] = tuple(doubts)
         if len(made) < len(CLIP_STAGES):
@@ -97,7 +100,8 @@ def _select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> S
         samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
         sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
     settled = frozenset(name for name, key in ingest.items() if key in state.artifacts or key in state.failed)
-    return Selection(tuple(samples), sizes, refused, warned, frozenset(unfinished), settled)
+    idle = [str(r) for r in gates.rules if r.stage in ran and (r.stage, f'"{r.figure}"') not in recorded]
+    return Selection(tuple(samples), sizes, refused, warned, frozenset(unfinished), settled, tuple(idle))
 
 
 def publish(

@@ -15,7 +15,7 @@ from schemas.artifacts.style import StyleArtifact
 from schemas.clip import Clip
 from schemas.sample import SampleJson, StyleEntry, check_sample, frame_member, style_members
 
-VERSION = 1
+VERSION = 2
 """Raise by one whenever equal artifacts give other sample bytes."""
 PACKED_STAGES = ("decode", "pose", "camera", "scene_motion", "stylize")
 """Artifacts whose content goes into a sample."""
@@ -45,6 +45,7 @@ def sample_members(clip: Clip, tables: Mapping[str, pa.Table], keys: Mapping[str
         timestamps=[float(t) for t in frames.timestamps],
         references=list(motion.references),
         frame_step=motion.frame_step,
+        motion_compat=headers["scene_motion"].extra["compat"],
         status={stage: header.status for stage, header in headers.items()},
         quality={stage: header.quality for stage, header in headers.items()},
         artifacts=dict(keys),

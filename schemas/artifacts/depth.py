@@ -8,6 +8,7 @@ import pyarrow as pa
 from schemas.artifacts.header import Header, check_schema, make_table, npy_array, npy_bytes, read_header
 
 STAGE = "depth"
+STATUSES = ("ok", "plane")
 KINDS = ("relative", "camera", "metric")
 SCHEMA = pa.schema(
     [

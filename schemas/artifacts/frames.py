@@ -8,6 +8,7 @@ import pyarrow as pa
 from schemas.artifacts.header import Header, check_schema, make_table, read_header
 
 STAGE = "decode"
+STATUSES = ("ok",)
 SCHEMA = pa.schema(
     [
         pa.field("index", pa.int32(), nullable=False),

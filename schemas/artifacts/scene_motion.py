@@ -8,6 +8,7 @@ import pyarrow as pa
 from schemas.artifacts.header import Header, check_schema, make_table, npy_array, npy_bytes, read_header
 
 STAGE = "scene_motion"
+STATUSES = ("static", "rotation", "ok", "unaligned", "no_camera")
 SCHEMA = pa.schema(
     [
         pa.field("index", pa.int32(), nullable=False),

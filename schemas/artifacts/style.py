@@ -7,6 +7,7 @@ import pyarrow as pa
 from schemas.artifacts.header import Header, check_schema, make_table, read_header
 
 STAGE = "stylize"
+STATUSES = ("ok", "none")
 SCHEMA = pa.schema(
     [
         pa.field("reference_index", pa.int32(), nullable=False),

@@ -47,6 +47,11 @@ class ModelConfig(FrozenConfig):
         description="Factor on maps in frame pixels (not on Plücker rays); 1/8 gives latent cells. Published weights "
         "want 1.",
     )
+    motion_compat: Literal["paper", "published"] = Field(
+        "paper",
+        description="Which scene motion the network takes: paper: frame pixels, from true cameras. published: the maps "
+        "of the published code, for its weights.",
+    )
     man_hidden: int = Field(128, ge=1, description="Width of the hidden layer of each MAN block.")
     reference_attention: Literal["add", "concat"] = Field(
         "add",
