@@ -39,10 +39,16 @@ def make_clip(**changes: object) -> Clip:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-def inputs(pictures: np.ndarray, repeated: np.ndarray, source: tuple[int, int] | None = (SIDE, SIDE)) -> dict:
-    """Decoded frames and an empty mask. The whole height of the source's picture fills the frame."""
+def inputs(
+    pictures: np.ndarray,
+    repeated: np.ndarray,
+    source: tuple[int, int] | None = (SIDE, SIDE),
+    left: float | None = None,
+) -> dict:
+    """Decoded frames and an empty mask. The whole height of the source's picture fills the frame, from `left` on."""
     crop_width = SIDE if source is None else source[1]
-    left = 0 if source is None else (source[0] - source[1]) / 2
+    if left is None:
+        left = 0 if source is None else (source[0] - source[1]) / 2
     frames = FramesArtifact(
         jpegs=tuple(encode_jpeg(picture) for picture in pictures),
         timestamps=0.5 + np.arange(len(pictures)) / 30,
@@ -92,6 +98,25 @@ def test_manifest_focal_is_that_of_the_whole_source(pan: np.ndarray) -> None:
     camera = CameraArtifact.from_table(table)
     assert camera.focal_source == "manifest"
     assert camera.intrinsics[:, 0] == pytest.approx(np.full(LENGTH, 280.0), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "zoom"),
+    [(TURN * np.array([0, 1.5, 0]), np.ones(LENGTH)), (np.zeros((LENGTH, 3)), np.linspace(1, 1.3, LENGTH))],
+    ids=["pan", "zoom"],
+)
+def test_the_lens_looks_past_the_middle_of_a_window_at_the_edge(vectors: np.ndarray, zoom: np.ndarray) -> None:
+    """The right half of a picture twice as wide as high: taken for a picture of its own, a turn bends and a zoom
+    slides, which only a camera that travels would explain.
+    """
+    window = turning(vectors, 280 * zoom, principal=(-0.5, (SIDE - 1) / 2))
+    given = inputs(window, none(), source=(2 * SIDE, SIDE), left=SIDE)
+    camera = CameraArtifact.from_table(CameraStage(CameraConfig()).run(make_clip(focal=280 / SIDE / 2), given))
+    assert camera.status == "rotation"
+    assert camera.intrinsics[:, 2:] == pytest.approx(np.tile([-0.5, (SIDE - 1) / 2], (LENGTH, 1)))
+    assert camera.intrinsics[:, 0] == pytest.approx(280 * zoom, rel=0.01)
+    turned = np.swapaxes(camera.cam_to_world[:, :3, :3], 1, 2) @ rotation_from_vector(vectors)
+    assert np.degrees(rotation_angle(turned).max()) < 0.3
 
 
 def track_file(folder: Path, end: float) -> str:

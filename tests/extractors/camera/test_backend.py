@@ -19,10 +19,14 @@ def extract(frames: np.ndarray, mask: np.ndarray | None = None, focal: float | N
     return SfmCameraConfig().build()(frames, mask, fps=30.0, focal=focal, seed=0)
 
 
-def turning(vectors: np.ndarray, focal: np.ndarray) -> np.ndarray:
-    """Frames of a camera that turns by rotation vectors [L, 3] (cam_to_world) inside a painted sky."""
+def turning(
+    vectors: np.ndarray, focal: np.ndarray, principal: tuple[float, float] = ((SIDE - 1) / 2, (SIDE - 1) / 2)
+) -> np.ndarray:
+    """Frames of a camera that turns by rotation vectors [L, 3] (cam_to_world) inside a painted sky. principal: where
+    the lens's axis meets the frames, pixels.
+    """
     sky = texture(1200)
-    centre = np.array([[1, 0, (SIDE - 1) / 2], [0, 1, (SIDE - 1) / 2], [0, 0, 1]])
+    centre = np.array([[1, 0, principal[0]], [0, 1, principal[1]], [0, 0, 1]])
     middle = np.array([[1, 0, 599.5], [0, 1, 599.5], [0, 0, 1.0]])
     frames = []
     for rotation, f in zip(rotation_from_vector(vectors), focal, strict=True):
@@ -57,6 +61,21 @@ def test_pan_with_roll_has_no_translation() -> None:
     assert np.degrees(rotation_angle(turned).max()) < 0.3
     assert camera.intrinsics[:, 0] == pytest.approx(np.full(30, 280.0), rel=0.02)
     assert camera.focal_source == "rotation"
+
+
+@pytest.mark.parametrize(("pixels", "solved"), [(20, True), (45, True), (80, False)])
+def test_a_whip_turn_is_followed_or_said_to_be_unsolved(pixels: float, solved: bool) -> None:
+    """A turn that starts and ends within a few frames, `pixels` (of 256) at its fastest. Beyond a sixth of the picture
+    a frame, points are lost from one frame to the next.
+    """
+    share = np.clip((np.arange(24) - 10) / 4, 0, 1)
+    share = share**2 * (3 - 2 * share)
+    vectors = share[:, None] * np.array([0, pixels / 280 / np.diff(share).max(), 0])
+    camera = extract(noisy(turning(vectors, np.full(24, 280.0)))).camera
+    assert camera.status == ("rotation" if solved else "unsolved")
+    if solved:
+        turned = np.swapaxes(camera.cam_to_world[:, :3, :3], 1, 2) @ rotation_from_vector(vectors)
+        assert np.degrees(rotation_angle(turned).max()) < 0.3
 
 
 def test_zoom_is_a_zoom() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from extractors.camera.result import fixed_centre, moving
+from extractors.camera.tracks import Tracks
 from extractors.geometry.cameras import project
 from extractors.geometry.rigid import invert, rotation_from_vector, transform_points
 from tests.extractors.camera.scenes import SIZE, path, room
@@ -35,8 +36,10 @@ def test_points_of_the_artifact_project_where_they_are_in_every_frame() -> None:
 
 def test_fixed_centre_has_no_translation() -> None:
     turns = rotation_from_vector(np.linspace(0, 0.3, 9)[:, None] * np.array([0, 1.0, 0]))
-    artifact = fixed_centre("rotation", np.swapaxes(turns, 1, 2), np.full(9, 300.0), SIZE, SIZE, "rotation")
+    empty = Tracks(np.zeros((9, 0, 2)), SIZE, principal=(100.0, 300.0))
+    artifact = fixed_centre("rotation", np.swapaxes(turns, 1, 2), np.full(9, 300.0), empty, SIZE, "rotation")
     assert np.array_equal(artifact.cam_to_world[:, :3, 3], np.zeros((9, 3)))
     assert np.array_equal(artifact.cam_to_world[0], np.eye(4))
     assert artifact.cam_to_world[:, :3, :3] == pytest.approx(turns)
     assert all(len(sparse.inverse_depth) == 0 for sparse in artifact.sparse)
+    assert np.array_equal(artifact.intrinsics, np.tile([300.0, 300, 100, 300], (9, 1)))

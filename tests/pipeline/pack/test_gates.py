@@ -1,6 +1,7 @@
 """Rules on recorded figures: what they leave out, what they only name."""
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.config import Gate, GatesConfig
 from pipeline.pack.gates import refusals, warnings
@@ -24,6 +25,27 @@ def test_limits_are_allowed_themselves_and_figures_may_be_absent() -> None:
         assert found == ([] if words is None else [f"pose.joints = {value} is {words}"])
     assert warnings("camera", {"pose": {"joints": 0.9}}, gates) == []
     assert warnings("character", {"pose": {"other": 0.9}, "camera": {"joints": 0.9}}, gates) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"rules": [{"stage": "camrea", "figure": "zoom", "maximum": 2}]}, "camrea|'camera'"),
+        ({"rules": [{"stage": "camera", "figure": "zoom"}]}, "camera.zoom has no limit"),
+        ({"refuse_status": {"scene_motoin": ["unaligned"]}}, "scene_motion"),
+        ({"refuse_status": {"scene_motion": ["unalinged"]}}, "never ends as 'unalinged', but as .*unaligned"),
+    ],
+)
+def test_a_gate_that_could_never_judge_anything_is_refused(settings: dict, complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        GatesConfig.model_validate(settings)
+
+
+def test_a_guessed_scale_is_left_out_by_default() -> None:
+    assert refusals("camera", {"camera": "moving", "scene_motion": "unaligned"}, {}, GatesConfig()) == [
+        "scene_motion is 'unaligned'"
+    ]
+    assert refusals("camera", {"camera": "moving", "scene_motion": "ok"}, {}, GatesConfig()) == []
 
 
 @pytest.mark.parametrize(("value", "warned"), [(0.1, False), (0.9, True)])
