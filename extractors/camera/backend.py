@@ -12,7 +12,7 @@ from pydantic import Field
 from extractors.camera.motion_model import stillness
 from extractors.camera.result import fixed_centre, moving
 from extractors.camera.rotation import RotationFit, fit_rotation
-from extractors.camera.search import Found, Search
+from extractors.camera.search import Found, Rival, Search
 from extractors.camera.sfm import Solver
 from extractors.camera.tracks import Tracks, track_points, working_pictures
 from extractors.protocols import CameraResult, ExtractionError
@@ -123,18 +123,24 @@ class _Judge:
             return self._rotation(turning)
         zoom = turning.focal / turning.focal[0] if turning is not None and turning.zoom > 1.03 else None
         search = Search(self.solver, self.focal, self.known, self.config.key_step, zoom)
-        found = search.run(self.tracks) if self.length >= 6 else None
+        found = search.run(self.tracks) if self.length >= 6 else Found(None, 0, 0)
+        self.quality |= finite_quality(
+            hypotheses_tried=found.tried,
+            hypotheses_killed=found.killed,
+            hypotheses_believable=found.believable,
+            rivals_apart_deg=found.apart,
+        )
         if turning is not None and self._turning_will_do(turning, found):
             return self._rotation(turning)
-        return self._fixed("unsolved") if found is None else self._moving(found)
+        return self._fixed("unsolved") if found.best is None else self._moving(found.best)
 
-    def _turning_will_do(self, turning: RotationFit, found: Found | None) -> bool:
+    def _turning_will_do(self, turning: RotationFit, found: Found) -> bool:
         """A camera that turns explains most of the clip (something large moves in front of it), and a reconstruction,
         free as it is, explains hardly more, or not the same twice.
         """
         if turning.explained < MOST:
             return False
-        if found is None:
+        if found.best is None:
             return True
         gain = found.best.evidence.explained - turning.explained
         return gain < 0.15 or (gain < 0.3 and found.apart > 3.0)
@@ -171,8 +177,8 @@ class _Judge:
             moving_background=1 - fit.explained,
         )
 
-    def _moving(self, found: Found) -> CameraResult:
-        best, evidence = found.best, found.best.evidence
+    def _moving(self, best: Rival) -> CameraResult:
+        evidence = best.evidence
         camera = moving(best.solution, self.size, "reconstruction" if best.observed else self.focal_source)
         return self._result(
             camera,
@@ -185,9 +191,6 @@ class _Judge:
             loss=evidence.loss,
             registered_share=best.solution.registered,
             focal_log_deviation=best.deviation,
-            hypotheses_tried=found.tried,
-            hypotheses_believable=found.believable,
-            rivals_apart_deg=found.apart,
             zoom=float(best.solution.focal.max() / best.solution.focal.min()),
         )
 

@@ -34,14 +34,16 @@ class Rival:
 
 @dataclass(frozen=True)
 class Found:
-    """The best reconstruction. tried: hypotheses run; believable: those that ended so. apart: largest difference of
-    rotation, in degrees, to the second best, NaN if there is none.
+    """What a search ended with. best: the best reconstruction, None where none convinces or is confirmed by another.
+    tried: hypotheses run; killed: those of them that ran out of time or died; believable: those that ended so. apart:
+    largest difference of rotation, in degrees, from the best to the second best, NaN if there is none.
     """
 
-    best: Rival
+    best: Rival | None
     tried: int
-    believable: int
-    apart: float
+    killed: int
+    believable: int = 0
+    apart: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Search:
     key_step: int
     zoom: np.ndarray | None
 
-    def run(self, tracks: Tracks) -> Found | None:
-        """The best believable reconstruction of the tracks, or None where none convinces or is confirmed by another.
-        Raises ExtractionError where the solver's process died in every attempt: that says nothing about the clip.
+    def run(self, tracks: Tracks) -> Found:
+        """The best believable reconstruction of the tracks. Raises ExtractionError where the solver's process died in
+        every attempt: that says nothing about the clip.
         """
         rivals = list[Rival]()
         deaths = list[SolverError]()
@@ -79,7 +81,8 @@ class Search:
             raise ExtractionError(f"structure from motion could not run in any of {tried} attempts ({deaths[-1]})")
         rivals = sorted((r for r in rivals if r.evidence.believable), key=lambda rival: rival.evidence.loss)
         if not rivals or not sure:
-            return None  # hypotheses that end each somewhere else, all half explaining the clip, know nothing
+            # Hypotheses that end each somewhere else, all half explaining the clip, know nothing.
+            return Found(None, tried, len(deaths), len(rivals))
         best = rivals[0]
         if _flat(best.solution):
             tried += 1
@@ -89,7 +92,7 @@ class Search:
             if best.deviation > FOCAL_OBSERVED:
                 best = self._likelier(best)
         apart = disagreement(rivals[1].solution, best.solution)[0] if len(rivals) > 1 else float("nan")
-        return Found(best, tried, len(rivals), apart) if best.evidence.believable else None
+        return Found(best if best.evidence.believable else None, tried, len(deaths), len(rivals), apart)
 
     def _plan(self) -> list[tuple[Mapper, float, bool]]:
         """(mapper, focal length over the assumed one, undo the zoom first), the likeliest first."""

@@ -127,7 +127,8 @@ def _row(**changes: Any) -> dict[str, Any]:
         "focal_source": "reconstruction", "position": 1.0, "focal": 2.0, "pck": 0.9,
         "mask_area": 0.1, "mask_recall": 0.8, "mask_precision": 0.7, "mask_from_motion": True,
         "depth": {"reconstruction": figures | changes},
-        "exact": {"epe": 0.0, "motion": changes.get("motion", 1.0)}, "date": "2026-01-02", "commit": "abc",
+        "exact": {"epe": 0.0, "motion": changes.get("motion", 1.0)}, "given": {"epe": 0.01},
+        "date": "2026-01-02", "commit": "abc",
     }  # fmt: skip
 
 
@@ -143,6 +144,17 @@ def test_goal(changes: dict[str, float], met: bool) -> None:
     text = report([row], "machine")
     assert ("1 of 1 shots meet" in text) == met
     assert "run 2026-01-02 at commit abc (machine)" in text
+
+
+def test_what_the_goal_hides_is_named() -> None:
+    """Half a cell may be more than all of the motion, and a camera that travels may have been taken for another."""
+    small = _row(epe=0.2, motion=0.4) | {"shot": "b", "camera_status": "rotation", "rotation": 2.4, "focal": 18.0}
+    text = report([_row(), small], "machine")
+    assert "2 of 2 shots meet the goal" in text
+    assert "1 of the 2 shots that are not static have an error of at most 15 % of it" in text
+    assert "- b: 50 % of the motion." in text
+    assert "- b: the true camera travels, and was taken for rotation (2.40° off, focal length 18 %)." in text
+    assert "- a:" not in text
 
 
 def test_mask_figures_are_counted_on_the_silhouettes_grid() -> None:

@@ -1,7 +1,6 @@
 """Cameras that come with the video: from an MMD camera track to the scene motion, against a render's exact truth."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -75,7 +75,7 @@ def test_search_without_a_living_solver_says_so() -> None:
 
 def test_tracks_of_noise_are_no_scene() -> None:
     noise = Tracks(np.random.default_rng(0).uniform(0, 300, (LENGTH, 60, 2)), SIZE)
-    assert Search(solver(), focal=430.0, known=True, key_step=3, zoom=None).run(noise) is None
+    assert Search(solver(), focal=430.0, known=True, key_step=3, zoom=None).run(noise).best is None
 
 
 def test_hanging_process_is_ended() -> None:
