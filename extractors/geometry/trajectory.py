@@ -1,110 +1,118 @@
-"""Comparing camera trajectories: Umeyama alignment, absolute trajectory error, relative pose error.
+"""Comparing camera trajectories (float64, numpy or torch): Umeyama alignment, absolute trajectory error, relative pose
+error.
 
 Definitions follow Sturm et al., IROS 2012, and the `evo` package (translation part, root mean square).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Generic, Literal
 
-import numpy as np
-
-from extractors.geometry.rigid import invert, rotation_angle
+from extractors.geometry.arrays import Array, doubles
+from extractors.geometry.rigid import invert, pose, rotation_angle
 
 Alignment = Literal["none", "se3", "sim3"]
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(Generic[Array]):
     """y = scale · rotation · x + translation; rotation [3, 3], translation [3]."""
 
     scale: float
-    rotation: np.ndarray
-    translation: np.ndarray
+    rotation: Array
+    translation: Array
 
-    def points(self, points: np.ndarray) -> np.ndarray:
+    def points(self, points: Array) -> Array:
         """Points [..., 3] moved."""
-        return self.scale * np.asarray(points, np.float64) @ self.rotation.T + self.translation
+        _, points, rotation, translation = doubles(points, self.rotation, self.translation)
+        return self.scale * points @ rotation.mT + translation
 
-    def poses(self, cam_to_world: np.ndarray) -> np.ndarray:
+    def poses(self, cam_to_world: Array) -> Array:
         """Cameras [L, 4, 4] moved; their rotations stay rotations, only the centres are scaled."""
-        moved = np.array(cam_to_world, np.float64)
-        moved[..., :3, :3] = self.rotation @ moved[..., :3, :3]
-        moved[..., :3, 3] = self.points(np.asarray(cam_to_world)[..., :3, 3])
-        return moved
+        _, cam_to_world, rotation = doubles(cam_to_world, self.rotation)
+        return pose(rotation @ cam_to_world[..., :3, :3], self.points(cam_to_world[..., :3, 3]))
 
 
-def umeyama(source: np.ndarray, target: np.ndarray, *, with_scale: bool = True) -> Similarity:
+def umeyama(source: Array, target: Array, *, with_scale: bool = True) -> Similarity[Array]:
     """The similarity that moves points `source` [N, 3] onto `target` [N, 3] with least squares (Umeyama 1991).
 
     Raises ValueError for shapes that do not match, for fewer than 3 points, and where a scale is asked of points that
     are all one.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    xp, source, target = doubles(source, target)
     if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 3 or len(source) < 3:
-        raise ValueError(f"need two equal arrays [N ≥ 3, 3], got {source.shape} and {target.shape}")
-    source_mean, target_mean = source.mean(0), target.mean(0)
+        raise ValueError(f"need two equal arrays [N ≥ 3, 3], got {tuple(source.shape)} and {tuple(target.shape)}")
+    source_mean, target_mean = xp.mean(source, axis=0), xp.mean(target, axis=0)
     source_centred, target_centred = source - source_mean, target - target_mean
-    left, singular, right = np.linalg.svd(target_centred.T @ source_centred / len(source))
-    sign = np.array([1.0, 1.0, 1.0 if np.linalg.det(left @ right) >= 0 else -1.0])
+    left, singular, right = xp.linalg.svd(target_centred.mT @ source_centred / len(source))
+    sign = xp.ones_like(singular)
+    sign[2] = 1.0 if float(xp.linalg.det(left @ right)) >= 0 else -1.0
     rotation = (left * sign) @ right
     scale = 1.0
     if with_scale:
-        variance = (source_centred**2).sum(1).mean()
+        variance = float(xp.mean(xp.sum(source_centred**2, axis=1)))
         if variance == 0:
             raise ValueError("the source points are all one point: no scale fits them")
-        scale = float((singular * sign).sum() / variance)
+        scale = float(xp.sum(singular * sign)) / variance
     return Similarity(scale, rotation, target_mean - scale * rotation @ source_mean)
 
 
 @dataclass(frozen=True)
-class TrajectoryError:
+class TrajectoryError(Generic[Array]):
     """translation: [N] in the truth's unit; rotation: [N] radians."""
 
-    translation: np.ndarray
-    rotation: np.ndarray
+    translation: Array
+    rotation: Array
 
     @property
     def rmse(self) -> float:
         """Root mean square of the translation part."""
-        return float(np.sqrt((self.translation**2).mean()))
+        return _root_mean_square(self.translation)
 
     @property
     def rotation_rmse(self) -> float:
         """Root mean square of the rotation part, radians."""
-        return float(np.sqrt((self.rotation**2).mean()))
+        return _root_mean_square(self.rotation)
 
 
 def absolute_trajectory_error(
-    estimated: np.ndarray, true: np.ndarray, *, alignment: Alignment = "sim3"
-) -> TrajectoryError:
+    estimated: Array, true: Array, *, alignment: Alignment = "sim3"
+) -> TrajectoryError[Array]:
     """ATE (APE) of cameras [L, 4, 4] against `true` [L, 4, 4] after aligning the estimated centres to the true ones."""
-    estimated, true = np.asarray(estimated, np.float64), np.asarray(true, np.float64)
+    xp, estimated, true = doubles(estimated, true)
     if alignment != "none":
         fit = umeyama(estimated[:, :3, 3], true[:, :3, 3], with_scale=alignment == "sim3")
         estimated = fit.poses(estimated)
     return TrajectoryError(
-        np.linalg.norm(estimated[:, :3, 3] - true[:, :3, 3], axis=1),
-        rotation_angle(np.swapaxes(true[:, :3, :3], 1, 2) @ estimated[:, :3, :3]),
+        xp.linalg.vector_norm(estimated[:, :3, 3] - true[:, :3, 3], axis=1),
+        rotation_angle(true[:, :3, :3].mT @ estimated[:, :3, :3]),
     )
 
 
 def relative_pose_error(
-    estimated: np.ndarray, true: np.ndarray, *, pairs: np.ndarray | None = None, step: int = 1
-) -> TrajectoryError:
+    estimated: Array, true: Array, *, pairs: Array | None = None, step: int = 1
+) -> TrajectoryError[Array]:
     """RPE: the difference of the motions between frames i and j, (true_i⁻¹ true_j)⁻¹ (est_i⁻¹ est_j).
 
     pairs: int [P, 2] of (i, j); by default every (i, i + step). Needs no alignment but, for a monocular estimate, the
     right scale.
     """
-    estimated, true = np.asarray(estimated, np.float64), np.asarray(true, np.float64)
+    xp, estimated, true = doubles(estimated, true)
     if pairs is None:
-        first = np.arange(len(true) - step)
-        pairs = np.stack([first, first + step], -1)
-    i, j = np.asarray(pairs).T
+        i: Any = xp.arange(len(true) - step)
+        j = i + step
+    else:
+        i, j = xp.asarray(pairs)[:, 0], xp.asarray(pairs)[:, 1]
     difference = invert(invert(true[i]) @ true[j]) @ (invert(estimated[i]) @ estimated[j])
-    return TrajectoryError(np.linalg.norm(difference[:, :3, 3], axis=1), rotation_angle(difference[:, :3, :3]))
+    return TrajectoryError(xp.linalg.vector_norm(difference[:, :3, 3], axis=1), rotation_angle(difference[:, :3, :3]))
 
 
-def path_length(cam_to_world: np.ndarray) -> float:
+def path_length(cam_to_world: Array) -> float:
     """Length of the path of the camera's centre, in the poses' unit."""
-    return float(np.linalg.norm(np.diff(np.asarray(cam_to_world)[:, :3, 3], axis=0), axis=1).sum())
+    xp, cam_to_world = doubles(cam_to_world)
+    centres = cam_to_world[:, :3, 3]
+    return float(xp.sum(xp.linalg.vector_norm(centres[1:] - centres[:-1], axis=1)))
+
+
+def _root_mean_square(values: Any) -> float:
+    xp, values = doubles(values)
+    return float(xp.sqrt(xp.mean(values**2)))
