@@ -8,7 +8,7 @@ from typing import Any
 
 from extractors.weights.store import WeightsError
 from pipeline.config import DatasetConfig
-from pipeline.work import digest, key_params
+from pipeline.work import digest
 from schemas.clip import Clip
 from schemas.config import BackendConfig, FrozenConfig, Resources
 from stages.camera import CameraStage
@@ -55,7 +55,7 @@ def make_spec(
     backend: BackendConfig | None = None,
 ) -> StageSpec:
     """The spec of one stage; `stage` is its class, constructed with `config` in each worker."""
-    params = _canonical(key_params(config))
+    params = _canonical(config.key_params())
     return StageSpec(
         name=name,
         version=stage.version,  # type: ignore[attr-defined]

@@ -2,11 +2,8 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from schemas.clip import Clip, Kind
-from schemas.config import BackendConfig, FrozenConfig
 
 KEY_LENGTH = 32
 
@@ -58,17 +55,3 @@ def digest(*parts: str) -> str:
     """The hash behind every artifact key. Parts are length-prefixed, so that no two lists of parts collide."""
     text = "".join([f"{len(part)}:{part}" for part in parts])  # a list: joined by the million
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-def key_params(config: FrozenConfig) -> dict[str, Any]:
-    """The settings of a stage that decide its output: backends contribute their own key parameters."""
-    params: dict[str, Any] = {}
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, BackendConfig):
-            params[name] = value.key_params()
-        elif isinstance(value, Path) or name in config.keyless:
-            continue
-        else:
-            params[name] = config.model_dump(mode="json", include={name})[name]
-    return params

@@ -1,4 +1,4 @@
-"""Base classes of every configuration in the project: frozen, strict, and closed to unknown keys."""
+"""Base classes of every configuration in the project: typed, frozen, and closed to unknown keys."""
 
 import hashlib
 import json
@@ -15,11 +15,24 @@ class FrozenConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
     keyless: ClassVar[frozenset[str]] = frozenset()
-    """Fields that do not change what is made (threads, limits, devices): they are left out of artifact keys."""
+    """Fields that do not change what is made (threads, limits, devices): they are left out of artifact keys. So are, by
+    themselves, fields that hold a path: what lies there counts, and not the place."""
 
     def canonical_json(self) -> str:
         """Settings as JSON with sorted keys, the form that artifact keys are hashed from."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def key_params(self) -> dict[str, Any]:
+        """The settings that decide what is made, as JSON values: all but `keyless` ones and paths. Sections within
+        leave out their own.
+        """
+        plain = self.model_dump(mode="json")
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in self.keyless}
+        return {
+            name: value.key_params() if isinstance(value, FrozenConfig) else plain[name]
+            for name, value in values.items()
+            if not isinstance(value, Path)
+        }
 
 
 class BackendConfig(FrozenConfig):
@@ -34,7 +47,6 @@ class BackendConfig(FrozenConfig):
     needs_camera: ClassVar[bool] = False
     """A depth backend that reads the camera stage's output sets this; the stage graph adds the edge."""
     keyless: ClassVar[frozenset[str]] = frozenset({"device", "batch_size"})
-    """As above; fields that hold a path are left out by themselves, because the content counts and not the place."""
 
     def weights(self) -> tuple[Path, ...]:
         """Files whose content decides the output; their sha256 enters the artifact key. Empty where there are none."""
@@ -46,14 +58,6 @@ class BackendConfig(FrozenConfig):
         if not files:
             return ""
         return hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest()
-
-    def key_params(self) -> dict[str, Any]:
-        """What enters the artifact key: all settings less `keyless` ones and less paths (content counts, not place)."""
-        return {
-            name: value
-            for name, value in self.model_dump(mode="json").items()
-            if name not in self.keyless and not isinstance(getattr(self, name), Path)
-        }
 
     def problem(self) -> "Problem | None":
         """Why this backend cannot run on this machine, with the remedy, or None if it can. Must be quick."""

@@ -32,6 +32,9 @@ _IN_FLIGHT = 8  # frames held while their JPEGs are made: bounds memory, keeps t
 class DecodeConfig(FrozenConfig):
     """Frames of clips."""
 
+    # Bounds refuse a file, or change nothing.
+    keyless: ClassVar[frozenset[str]] = frozenset({"limits", "threads"})
+
     size: int = Field(768, ge=64, le=4096, multiple_of=8, description="Frame width and height, pixels.")
     width: int | None = Field(
         None, ge=64, le=4096, multiple_of=8, description="Frame width where frames are not square; null is size."

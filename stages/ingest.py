@@ -37,6 +37,9 @@ class Splits(FrozenConfig):
 class IngestConfig(FrozenConfig):
     """How sources become clips."""
 
+    # Bounds refuse a file, or change nothing; a source's split is the catalog's matter, and no part of its shots.
+    keyless: ClassVar[frozenset[str]] = frozenset({"limits", "splits"})
+
     fps: float = Field(30.0, gt=0, le=240, description="Frames a second of clips; a slower source keeps its own rate.")
     clip_frames: int = Field(85, ge=2, description="Frames of a clip.")
     min_frames: int = Field(16, ge=2, description="Shortest clip, frames; what is shorter is left out.")

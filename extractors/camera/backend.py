@@ -27,6 +27,7 @@ class SfmCameraConfig(BackendConfig):
     """Structure from motion on the CPU, after simpler models have failed (pycolmap on point tracks)."""
 
     version: ClassVar[int] = 2
+    keyless: ClassVar[frozenset[str]] = BackendConfig.keyless | {"solver_hang_s"}
 
     backend: Literal["sfm"] = "sfm"
     max_side: int = Field(640, ge=128, description="Longer side, in pixels, of the pictures that are tracked.")

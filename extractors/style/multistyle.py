@@ -33,7 +33,7 @@ class MultistyleConfig(BackendConfig):
     backend: Literal["multistyle"] = "multistyle"
     model: Path | None = Field(None, description="multistyle26.onnx; None: the one in the installed package.")
     styles: tuple[int, ...] = Field(CLEAR, min_length=1, description="Styles to choose from, 0 to 25.")
-    threads: int = Field(1, ge=1, description="Threads of the network.")
+    threads: int = Field(1, ge=1, description="CPU threads; the result's last bits may depend on it.")
 
     def model_file(self) -> Path:
         """Raises FileNotFoundError where neither path nor package is there."""

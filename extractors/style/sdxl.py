@@ -74,9 +74,6 @@ class SdxlConfig(BackendConfig):
         ]
         return (*files, *self.depth.weights())
 
-    def key_params(self) -> dict[str, Any]:
-        return super().key_params() | {"depth": self.depth.key_params()}
-
     def problem(self) -> Problem | None:
         if problem := (
             package_problem("diffusers", extra="sdxl")
