@@ -4,13 +4,14 @@ import hashlib
 import re
 
 SOURCE_ID_LENGTH = 16
-CLIP_ID = re.compile(r"^[0-9a-f]{16}_[0-9]{6}_[0-9]{4}$")
+CLIP_ID = re.compile(r"^[0-9a-f]{16}_[0-9]{6,}_[0-9]{4,}$")
 
 
 def clip_id(source_id: str, first_frame: int, frame_count: int) -> str:
     """`<source>_<first frame>_<frames>`, frames counted on the source's constant-rate timeline.
 
-    No dots: WebDataset splits a sample's name from its member at the first one.
+    No dots: WebDataset splits a sample's name from its member at the first one. Zeros fill small numbers up and larger
+    ones grow, so that ids sort by time within a source's first million frames only: nothing may rely on it.
     """
     return f"{source_id[:SOURCE_ID_LENGTH]}_{first_frame:06d}_{frame_count:04d}"
 

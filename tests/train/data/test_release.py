@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from schemas.ids import clip_id
 from schemas.release import Release
 from tests.train.shards import small_dataset, write_release
 from train.data.errors import DatasetError, ShardError
@@ -79,6 +80,12 @@ def test_lists_that_do_not_fit_are_refused(root):
     rewrite(root, samples=(clips[0],), frames=(4,), frame_steps=(1,))
     with pytest.raises(ShardError, match=f"clip {clips[0]} stands in two shards"):
         load_release(store)
+
+
+def test_a_clip_late_in_a_long_video_is_a_clip(root):
+    late = clip_id("0" * 16, 1_234_567, 12_345)
+    rewrite(root, samples=(late,), frames=(12_345,), frame_steps=(3,))
+    assert late in load_release(LocalStore(root=str(root))).shards[0].samples
 
 
 def test_malformed_releases_are_refused(root):
