@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FOUND = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
 .PHONY: help demo demo-train demo-animate test test-slow lint bench chaos fidelity clean
 
@@ -11,6 +12,8 @@ help: ## list the targets
 
 # torch first and pinned, then everything else under the same constraint: a looser order may fetch CUDA packages twice.
 $(READY): pyproject.toml constraints.txt
+	@$(FOUND) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo "$(FOUND) is no Python 3.11 or 3.12: remove $(VENV) if it is there, then run make PYTHON=python3.12"; exit 1; }
 	@echo "creating the environment in $(VENV) and installing packages: 2-5 minutes, once"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip

@@ -1,5 +1,8 @@
 """demo: the main job on videos that the project renders itself."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,11 +66,22 @@ def demo(
     sheet = output / "contact_sheet.jpg"
     sheet.write_bytes(encode_jpeg(contact_sheet(dataset, summary.release.release)))
     console.print(f"3/3 contact sheet: {sheet}")
-    console.print(
-        "next steps:\n"
-        f"  mikudance status --dataset {root}              progress, quarantine, what is left out\n"
-        f"  mikudance verify --dataset {root}              checksums, schemas, shards, indexes\n"
-        f"  mikudance build YOUR_VIDEOS --dataset my-data  the same on your own videos"
-    )
+    console.print("next steps:\n" + next_steps(root))
     if summary.failed or summary.left:
         raise typer.Exit(Exit.QUARANTINE)
+
+
+def next_steps(root: Path) -> str:
+    """Commands to go on with, one a line, that a shell takes as they are printed."""
+    dataset = shlex.quote(str(root))
+    steps = {
+        f"mikudance status --dataset {dataset}": "progress, quarantine, what is left out",
+        f"mikudance verify --dataset {dataset}": "checksums, schemas, shards, indexes",
+        "mikudance build YOUR_VIDEOS --dataset my-data": "the same on your own videos",
+    }
+    activate = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("mikudance") is None and activate.is_file():
+        near = activate.relative_to(Path.cwd()) if activate.is_relative_to(Path.cwd()) else activate
+        steps = {f"source {shlex.quote(str(near))}": "puts mikudance on this shell's PATH", **steps}
+    width = max(map(len, steps))
+    return "\n".join(f"  {command:<{width}}  # {purpose}" for command, purpose in steps.items())
