@@ -4,6 +4,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+from pyarrow.dataset import FileSystemDataset, Scanner
 
 from pipeline.dataset import Dataset, DatasetError
 from schemas.catalog import TABLES
@@ -21,6 +22,19 @@ _VIEWS = {
 """Views beside the catalog's tables: one row a quality figure, and one row an edge between artifacts."""
 
 
+class Unthreaded(FileSystemDataset):
+    """A table's files that are scanned by one thread of Arrow's, whoever asks (see Catalog.scanned): DuckDB takes its
+    scanner from the class, and offers no setting.
+    """
+
+    @classmethod
+    def of(cls, files: FileSystemDataset) -> "Unthreaded":
+        return cls(list(files.get_fragments()), files.schema, files.format, files.filesystem)
+
+    def scanner(self, **options: Any) -> Scanner:
+        return super().scanner(**options | {"use_threads": False})
+
+
 def connect(dataset: Dataset) -> Any:
     """A DuckDB connection with every catalog table, and the views `figures` and `lineage`.
 
@@ -30,7 +44,7 @@ def connect(dataset: Dataset) -> Any:
     connection = duckdb.connect(":memory:")
     for name, schema in TABLES.items():
         if dataset.catalog.exists(name):
-            connection.register(name, dataset.catalog.delta(name).to_pyarrow_dataset())
+            connection.register(name, Unthreaded.of(dataset.catalog.scanned(name)))
         else:
             connection.register(name, schema.empty_table())
     for name, query in _VIEWS.items():
