@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from extractors.geometry.drawing import draw_pose
+from pipeline.audit.pictures import depth_picture, motion_colours
 from pipeline.dataset import Dataset
 from pipeline.pack.read import read_sample
 from schemas.release import Release
@@ -41,12 +42,14 @@ def _row(sample: dict[str, Any]) -> np.ndarray:
     overlay = np.where(drawn.max(-1, keepdims=True) > 0, drawn, frame // 3)
     motion = sample["scene_motion.npy"][0].astype(np.float32)
     strongest = int(np.abs(motion).mean(axis=(1, 2, 3)).argmax())
+    valid = sample["scene_motion_valid.npy"][0, strongest].astype(bool)
+    longest = float(np.percentile(np.hypot(*motion[strongest]), 99))
     cells = [
         _picture(sample[frame_member(reference)]),
         frame,
         overlay,
         depth_picture(sample["inverse_depth.npy"][0].astype(np.float32)),
-        flow_picture(motion[strongest]),
+        motion_colours(motion[strongest], valid, longest, (motion.shape[3], motion.shape[2])),
     ]
     if meta["styles"]:
         cells.append(np.concatenate([_picture(sample[name]) for name in style_members(0)], axis=1))
@@ -66,24 +69,6 @@ def _header() -> np.ndarray:
     for number, title in enumerate(COLUMNS):
         cv2.putText(bar, title, (number * _CELL + 8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)
     return bar
-
-
-def depth_picture(inverse_depth: np.ndarray) -> np.ndarray:
-    """Inverse depth [h, w] in colour, uint8 RGB: near is bright, each picture stretched to its own range."""
-    low, high = np.percentile(inverse_depth, [1, 99])
-    grey = np.clip((inverse_depth - low) / max(high - low, 1e-9), 0, 1)
-    coloured = cv2.applyColorMap((grey * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
-
-
-def flow_picture(motion: np.ndarray) -> np.ndarray:
-    """Motion [2, h, w] on the colour wheel, uint8 RGB: hue is direction, saturation the length over the longest."""
-    length = np.hypot(motion[0], motion[1])
-    longest = max(float(np.percentile(length, 99)), 1e-6)
-    hue = (np.degrees(np.arctan2(motion[1], motion[0])) % 360) / 2
-    strength = np.clip(length / longest, 0, 1) * 255
-    wheel = np.stack([hue, strength, np.full_like(hue, 255)], axis=-1).astype(np.uint8)
-    return cv2.cvtColor(wheel, cv2.COLOR_HSV2RGB)
 
 
 def _picture(jpeg: bytes) -> np.ndarray:

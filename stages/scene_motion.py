@@ -1,6 +1,5 @@
 """Scene motion: aligned depth and cameras in, the motion of the reference's points out, on the latent grid."""
 
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import cv2
@@ -32,11 +31,10 @@ from schemas.clip import Clip
 from schemas.config import FrozenConfig
 from schemas.ids import frame_step
 from stages.base import Inputs, StageError
-from stages.jpeg import decode_frames
+from stages.warp import resize_map, warp_check
 
 CELL = 8  # frame pixels of a latent cell
 FLOAT16_MAX = 65504.0
-WARP_SIDE = 384  # longer side in pixels of the pictures in the warp check
 
 
 class SceneMotionConfig(FrozenConfig):
@@ -166,57 +164,6 @@ class SceneMotionStage:
             motion_median_cells=median / CELL,
             motion_p95_cells=high / CELL,
         )
-
-
-def resize_map(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """A map [h, w] of the whole frame on another grid (w, h): averaged over the area where the new cells are larger,
-    bilinear between centres where they are smaller. Both keep cell i's centre at (i + 0.5)·W/w − 0.5.
-    """
-    shrinks = grid[0] <= values.shape[1] and grid[1] <= values.shape[0]
-    return cv2.resize(np.float32(values), grid, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def warp_check(
-    frames: FramesArtifact,
-    mask: np.ndarray,
-    camera: CameraArtifact,
-    references: tuple[int, ...],
-    near: np.ndarray,
-    step: int,
-) -> dict[str, float]:
-    """Whether the motion is physical: the frame `step` away from each reference, pulled back by the reference's own
-    map, must look like the reference wherever the static background shows in both.
-
-    near: [R, h, w], the references' inverse depth in the camera's unit. Returns warp_error and, without the warp,
-    still_error: mean absolute grey difference, 0–255, over all references; nothing where no background is left.
-    """
-    import torch
-
-    from extractors.geometry.scene_motion import scene_motion
-
-    warped, still = [], []
-    for number, first in enumerate(references):
-        second = first + step if first + step < len(frames.jpegs) else first - step
-        if second < 0:
-            continue
-        chosen = replace(frames, jpegs=(frames.jpegs[first], frames.jpegs[second]))
-        pictures = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in decode_frames(chosen, WARP_SIDE)]
-        h, w = pictures[0].shape
-        phi = torch.from_numpy(resize_map(near[number], (w, h)))[None]
-        pair = [first, second]
-        cams, lenses = torch.from_numpy(camera.cam_to_world[pair]), torch.from_numpy(camera.intrinsics[pair])
-        motion, valid = scene_motion(phi, cams, lenses, frames.size)
-        scale = np.array([w / frames.size[0], h / frames.size[1]])[:, None, None]
-        at = np.stack(np.meshgrid(np.arange(w), np.arange(h))) + motion[0, 1].numpy() * scale
-        columns, rows = at.clip(-1e4, 1e4).astype(np.float32)
-        here, there = (cv2.resize(mask[i].astype(np.float32), (w, h)) for i in pair)
-        there = np.maximum(there, cv2.remap(there, columns, rows, cv2.INTER_LINEAR))
-        compare = valid[0, 1].numpy() & (np.maximum(here, there) < 0.01)
-        if compare.any():
-            back = cv2.remap(pictures[1], columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            warped.append(float(np.abs(back - pictures[0])[compare].mean()))
-            still.append(float(np.abs(pictures[1] - pictures[0])[compare].mean()))
-    return finite_quality(warp_error=float(np.mean(warped)), still_error=float(np.mean(still))) if warped else {}
 
 
 def _alignment_quality(alignments: tuple[DepthAlignment, ...]) -> dict[str, float]:

@@ -19,7 +19,8 @@ from schemas.ids import SOURCE_ID_LENGTH, clip_id
 from stages.depth import DepthStage
 from stages.jpeg import encode_jpeg
 from stages.pose import PoseStage
-from stages.scene_motion import CELL, resize_map
+from stages.scene_motion import CELL
+from stages.warp import resize_map
 
 MAX_PIXELS = 8192 * 8192
 MAX_GROWTH = 4

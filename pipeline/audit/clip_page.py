@@ -192,10 +192,7 @@ def _warps(
     folder: Path, frames: FramesArtifact, pose: PoseArtifact, camera: CameraArtifact, motion: SceneMotionArtifact
 ) -> list[tuple[int, int, list[tuple[str, str]]]]:
     result = []
-    for number in range(len(motion.references)):
-        warp = pictures.warp_pictures(frames, pose, camera, motion, number)
-        if warp is None:
-            continue
+    for number, warp in enumerate(pictures.warp_pictures(frames, pose, camera, motion)):
         images = (
             (f"frame {warp.first}, the reference", warp.reference),
             (f"frame {warp.second}", warp.other),

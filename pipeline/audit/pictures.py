@@ -4,17 +4,14 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import torch
 
 from extractors.geometry.drawing import draw_pose
-from extractors.geometry.scene_motion import scene_motion
-from pipeline.contact_sheet import depth_picture
 from schemas.artifacts.camera import CameraArtifact
 from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.pose import PoseArtifact
 from schemas.artifacts.scene_motion import SceneMotionArtifact
-from stages.jpeg import decode_frames, scaled_size
-from stages.scene_motion import resize_map
+from stages.jpeg import decode_frames
+from stages.warp import warps
 
 TILE = 288  # longer side of a picture in a film strip, pixels
 COLUMNS = 6
@@ -24,7 +21,7 @@ _ARROWS = 18  # arrows along the longer side
 @dataclass(frozen=True)
 class WarpPictures:
     """The warp check of one reference: frame `second` pulled back onto frame `first`, and what differs (grey levels,
-    on the background) before and after.
+    on the background) before and after. Pictures are uint8 RGB [h, w, 3].
     """
 
     first: int
@@ -105,36 +102,30 @@ def depth_colours(inverse_depth: np.ndarray, size: tuple[int, int]) -> np.ndarra
     return cv2.resize(depth_picture(inverse_depth.astype(np.float32)), size, interpolation=cv2.INTER_LINEAR)
 
 
+def depth_picture(inverse_depth: np.ndarray) -> np.ndarray:
+    """Inverse depth [h, w] in colour, uint8 RGB: near is bright, each picture stretched to its own range."""
+    low, high = np.percentile(inverse_depth, [1, 99])
+    grey = np.clip((inverse_depth - low) / max(high - low, 1e-9), 0, 1)
+    coloured = cv2.applyColorMap((grey * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB)
+
+
 def warp_pictures(
-    frames: FramesArtifact, pose: PoseArtifact, camera: CameraArtifact, motion: SceneMotionArtifact, number: int
-) -> WarpPictures | None:
-    """The warp check of reference `number`, where frame l is the reference; None where the clip is too short."""
-    first, step = motion.references[number], motion.frame_step
-    second = first + step if first + step < len(frames.jpegs) else first - step
-    if second < 0:
-        return None
-    width, height = scaled_size(frames.size, TILE)
-    here, there = small_frames(frames, [first, second])
-    near = torch.from_numpy(resize_map(motion.inverse_depth[number].astype(np.float32), (width, height)))[None]
-    pair = [first, second]
-    cams, lenses = torch.tensor(camera.cam_to_world[pair]), torch.tensor(camera.intrinsics[pair])
-    maps, valid = scene_motion(near, cams, lenses, frames.size)
-    scale = np.array([width / frames.size[0], height / frames.size[1]])[:, None, None]
-    columns, rows = (np.stack(np.meshgrid(np.arange(width), np.arange(height))) + maps[0, 1].numpy() * scale).astype(
-        np.float32
-    )
-    warped = cv2.remap(there, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    masks = [cv2.resize(pose.mask[i].astype(np.float32), (width, height)) for i in pair]
-    masks[1] = np.maximum(masks[1], cv2.remap(masks[1], columns, rows, cv2.INTER_LINEAR))
-    compared = valid[0, 1].numpy() & (np.maximum(masks[0], masks[1]) < 0.01)
-    return WarpPictures(
-        first, second, here, there, warped, _difference(here, there, compared), _difference(here, warped, compared)
-    )
+    frames: FramesArtifact, pose: PoseArtifact, camera: CameraArtifact, motion: SceneMotionArtifact
+) -> list[WarpPictures]:
+    """The warp check of every reference, as `mikudance check` measures it; none of a clip that is too short."""
+    near = motion.inverse_depth.astype(np.float32)
+    found = []
+    for warp in warps(frames, pose.mask, camera, motion.references, near, motion.frame_step):
+        here, there, back = warp.greys()
+        before, after = (_difference(np.abs(grey - here), warp.compared) for grey in (there, back))
+        pictures = (warp.here, warp.there, warp.pull(warp.there), before, after)
+        found.append(WarpPictures(warp.first, warp.second, *pictures))
+    return found
 
 
-def _difference(first: np.ndarray, second: np.ndarray, compared: np.ndarray) -> np.ndarray:
-    """Absolute grey difference in colour (64 grey levels are brightest); what is not compared is grey."""
-    grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (first, second)]
-    level = np.clip(np.abs(grey[0] - grey[1]) / 64, 0, 1)
+def _difference(grey_levels: np.ndarray, compared: np.ndarray) -> np.ndarray:
+    """Grey differences [h, w] in colour (64 grey levels are brightest); what is not compared is grey."""
+    level = np.clip(grey_levels / 64, 0, 1)
     coloured = cv2.cvtColor(cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_MAGMA), cv2.COLOR_BGR2RGB)
     return np.where(compared[..., None], coloured, np.uint8(110))

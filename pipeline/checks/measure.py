@@ -22,7 +22,7 @@ from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.header import finite_quality, read_header
 from schemas.artifacts.pose import PoseArtifact
 from schemas.artifacts.scene_motion import SceneMotionArtifact
-from stages.scene_motion import warp_check
+from stages.warp import warp_check
 
 VERSION = 1
 """Raise by one whenever the same artifacts give other figures."""
@@ -146,7 +146,7 @@ def _warp_figures(
 ) -> dict[str, float]:
     """warp_gain: grey difference left after the warp, over the one before it (below 1 the motion explains the picture).
 
-    still_change: the difference before the warp, grey levels, of the background at the references; under a camera that
+    static_change: the difference before the warp, grey levels, of the background at the references; under a camera that
     is said to be static it must be small.
     """
     near = motion.inverse_depth.astype(np.float32)

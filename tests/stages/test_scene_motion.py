@@ -20,7 +20,8 @@ from schemas.artifacts.scene_motion import SceneMotionArtifact
 from schemas.clip import Clip
 from stages.base import StageError
 from stages.jpeg import encode_jpeg
-from stages.scene_motion import SceneMotionConfig, SceneMotionStage, resize_map
+from stages.scene_motion import SceneMotionConfig, SceneMotionStage
+from stages.warp import resize_map
 from tests.paths import test_data
 
 LENGTH = 85
