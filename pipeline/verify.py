@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset import CONFIG, Dataset, DatasetError
+from pipeline.pack.files import checksum_line
 from pipeline.storage import TEMPORARY, StorageError
 from schemas.artifacts import camera, depth, frames, ingest, pose, scene_motion, style
 from schemas.artifacts.header import ArtifactError, check_schema, npy_array, read_header
@@ -134,7 +135,7 @@ def _check_shard(dataset: Dataset, entry: ShardEntry, deep: bool) -> Iterator[Fi
         return
     if storage.sha256(entry.path) != entry.sha256:
         yield Finding("shard", entry.path, "sha256 differs from the release's")
-    if storage.read(entry.sha256_path) != f"{entry.sha256}  {entry.path.rpartition('/')[2]}\n".encode():
+    if storage.read(entry.sha256_path) != checksum_line(entry):
         yield Finding("shard", entry.sha256_path, "does not hold the release's sha256 and the shard's name")
     try:
         yield from _check_contents(dataset, entry)

@@ -15,12 +15,12 @@ import zipfile
 from pathlib import Path
 
 from extractors.protocols import ExtractionError
+from schemas.cache import CACHE_VARIABLE, cache_folder
 
 PACKAGE = "mediapipe==0.10.21"
 WHEEL_NAME = "mediapipe-0.10.21-cp311-cp311-manylinux_2_28_x86_64.whl"
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
 WHEEL_VARIABLE = "MIKUDANCE_MEDIAPIPE_WHEEL"
-CACHE_VARIABLE = "MIKUDANCE_CACHE"
 
 FILES = {
     "pose_detection/pose_detection.tflite": "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
@@ -40,9 +40,8 @@ _DOWNLOAD_TIMEOUT_S = 900
 
 
 def cache_dir() -> Path:
-    """Where the networks lie: under $MIKUDANCE_CACHE, else under ~/.cache/mikudance."""
-    root = os.environ.get(CACHE_VARIABLE)
-    return (Path(root) if root else Path.home() / ".cache" / "mikudance") / "mediapipe-0.10.21"
+    """Where the networks lie (schemas.cache)."""
+    return cache_folder("mediapipe-0.10.21")
 
 
 def pinned_digest() -> str:

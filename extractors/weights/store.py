@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from extractors.weights.catalog import CATALOG, WeightFile, WeightSet
+from schemas.cache import cache_folder
 from schemas.config import Problem, file_sha256
 
 ENVIRONMENT = "MIKUDANCE_WEIGHTS"
@@ -46,10 +47,10 @@ class FileState:
 
 
 def default_folder() -> Path:
-    """$MIKUDANCE_WEIGHTS, or `mikudance/weights` in the user's cache folder."""
+    """$MIKUDANCE_WEIGHTS, or `weights` in the cache folder (schemas.cache)."""
     if folder := os.environ.get(ENVIRONMENT):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mikudance" / "weights"
+    return cache_folder("weights")
 
 
 def located(path: Path | None, name: str) -> Path:

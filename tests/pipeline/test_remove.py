@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.pack.read import read_sample
+from pipeline.pack.rewrite import without_samples
 from pipeline.remove import remove_source
 from pipeline.search import search
 from pipeline.storage import Storage
@@ -159,3 +160,12 @@ def test_a_rewritten_shard_is_a_plain_tar_in_the_old_order(home: Path) -> None:
 def test_wrong_use_is_refused_with_the_cause(home: Path, source: str, reason: str, words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         remove_source(Dataset.open(str(home / "dataset")), source, reason)
+
+
+def test_a_rewritten_shard_with_all_its_samples_is_the_packed_one_byte_for_byte(home: Path) -> None:
+    dataset = Dataset.open(str(home / "dataset"))
+    entry = dataset.release(1).shards[0]
+    files = [home / "dataset" / path for path in (entry.path, entry.index_path, entry.sha256_path)]
+    before = [file.read_bytes() for file in files]
+    assert without_samples(dataset.storage, entry, entry.samples) == entry
+    assert [file.read_bytes() for file in files] == before

@@ -37,7 +37,9 @@ class ReaderConfig(FrozenConfig):
         2, ge=1, description="Micro batches each worker keeps ahead in /dev/shm (0.17 GB a sample of 24 frames, 768²)."
     )
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for a worker's next batch before giving up.")
-    cache_dir: Path | None = Field(None, description="Folder of the block cache of remote datasets; none: ~/.cache.")
+    cache_dir: Path | None = Field(
+        None, description="Folder of the block cache of remote datasets; none: $MIKUDANCE_CACHE or ~/.cache/mikudance."
+    )
     cache_bytes: int = Field(32 << 30, ge=0, description="Bytes the block cache may hold, shared by a node; 0: none.")
     block_bytes: int = Field(1 << 20, ge=4096, description="Bytes of a cached block, the unit of remote reads.")
     attempts: int = Field(5, ge=1, description="Tries of a remote read before it is an error.")

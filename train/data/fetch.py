@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Protocol, TypeVar
 
+from schemas.cache import cache_folder
 from schemas.release import ShardEntry
 from train.data.cache import BlockCache
 from train.data.config import ReaderConfig
@@ -231,7 +232,7 @@ def open_store(root: str, config: ReaderConfig) -> Store:
     filesystem, prefix = fsspec.core.url_to_fs(root)
     cache = None
     if config.cache_bytes:
-        folder = config.cache_dir or Path.home() / ".cache" / "mikudance" / "blocks"
+        folder = config.cache_dir or cache_folder("blocks")
         cache = BlockCache(folder=folder, max_bytes=config.cache_bytes)
     return RemoteStore(
         root=root,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from extractors.pose.mediapipe import MediaPipeConfig
-from extractors.pose.mediapipe_files import CACHE_VARIABLE, pinned_digest
+from extractors.pose.mediapipe_files import pinned_digest
+from schemas.cache import CACHE_VARIABLE
 from tests.extractors.pose.truth import bones, pck, read_frames
 from tests.paths import test_data
 

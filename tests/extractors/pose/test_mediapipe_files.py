@@ -6,8 +6,9 @@ import zipfile
 import pytest
 
 from extractors.pose import mediapipe_files
-from extractors.pose.mediapipe_files import CACHE_VARIABLE, FILES, WHEEL_VARIABLE, ensure_files, extract_files
+from extractors.pose.mediapipe_files import FILES, WHEEL_VARIABLE, ensure_files, extract_files
 from extractors.protocols import ExtractionError
+from schemas.cache import CACHE_VARIABLE
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def pack(root, spec: ClipSpec) -> SampleWork:
         keys[stage] = f"{spec.number:02d}{stage}"
         storage.write_table(
             artifact_path(stage, keys[stage]),
-            artifact.to_table(Header(stage, header.clip_id)),  # type: ignore[attr-defined]
+            artifact.to_table(Header(stage, header.clip_id, extra={"compat": "paper"})),  # type: ignore[attr-defined]
         )
     clip = Clip(spec.clip_id, meta["source_id"], "character", "train", 0, length, (30, 1), 0.0, "video.mp4")
     return SampleWork(clip, keys)
