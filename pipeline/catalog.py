@@ -114,12 +114,6 @@ class Catalog:
     def exists(self, table: str) -> bool:
         return DeltaTable.is_deltatable(self.uri(table), storage_options=self._options or None)
 
-    def versions(self, table: str) -> int:
-        """Commits of a table so far (0 if it was never written)."""
-        if not self.exists(table):
-            return 0
-        return self.delta(table).version() + 1
-
     def forget(self, table: str, column: str, values: Sequence[str]) -> None:
         """Deletes rows whose `column` is one of `values` (hex digests or ids of ours: nothing to escape)."""
         if not values or not self.exists(table):

@@ -133,14 +133,5 @@ def clip_part(stage: str, clip: Clip, source_sha256: str, camera_track_sha256: s
     return ""
 
 
-def dependants(graph: dict[str, StageSpec], stage: str) -> tuple[str, ...]:
-    """The stages that are computed again when `stage` changes, itself first, in graph order."""
-    reached = {stage}
-    for name, spec in graph.items():
-        if reached & set(spec.inputs):
-            reached.add(name)
-    return tuple(name for name in graph if name in reached)
-
-
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))

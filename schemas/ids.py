@@ -25,7 +25,8 @@ def seed_from(*parts: str | int) -> int:
 def reference_indices(clip: str, length: int, count: int = 2) -> tuple[int, ...]:
     """Frames that serve as reference pictures of a clip: one from its first tenth, one from its last, alternating.
 
-    The trainer takes a window that excludes the chosen one, which a reference at either end leaves room for.
+    The trainer takes a window that excludes the chosen one, which a reference at either end leaves room for. Those of
+    a smaller count are among those of a larger one.
     """
     tenth = max(1, length // 10)
     chosen: list[int] = []

@@ -11,17 +11,8 @@ from pydantic import Field
 
 from schemas.config import FrozenConfig
 
-SAMPLE_VERSION = 1
 JSON = "json"
 KEYPOINTS = {"keypoints_body.npy": 17, "keypoints_face.npy": 68, "keypoints_hand.npy": 21}
-ARRAYS = (
-    *KEYPOINTS,
-    "cam_to_world.npy",
-    "intrinsics.npy",
-    "inverse_depth.npy",
-    "scene_motion.npy",
-    "scene_motion_valid.npy",
-)
 
 
 def frame_member(index: int) -> str:

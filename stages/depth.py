@@ -34,7 +34,7 @@ class DepthConfig(FrozenConfig):
     """Which frames get a depth, and from what."""
 
     backend: DepthBackend = Field(default_factory=ReconstructionDepthConfig, description="Where depth comes from.")
-    references: int = Field(2, ge=1, le=16, description="Reference frames of a clip; stylising uses the same ones.")
+    references: int = Field(2, ge=1, le=16, description="Reference frames of a clip, with depth and scene motion.")
 
 
 class DepthStage:

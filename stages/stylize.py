@@ -32,7 +32,11 @@ class StylizeConfig(FrozenConfig):
 
     pairs: int = Field(1, ge=0, le=16, description="Stylised pairs a character clip.")
     camera_pairs: int = Field(0, ge=0, le=16, description="Stylised pairs a camera-only clip.")
-    references: int = Field(2, ge=1, description="Reference frames a clip, as in the other stages; one is taken.")
+    references: int = Field(
+        2,
+        ge=1,
+        description="Reference frames that a pair takes its own from: the clip's, up to depth.references.",
+    )
     min_distance: int = Field(
         8, ge=1, description="Frames between reference and target at least, where the clip allows."
     )

@@ -74,10 +74,6 @@ class PoseLandmarks:
     mask: np.ndarray
     roi: Roi
 
-    def next_roi(self) -> Roi:
-        """The region in which the person is looked for next."""
-        return from_alignment(self.points[33], self.points[34], pi / 2, 1.25)
-
 
 class PoseLandmarker:
     """The landmark network for one person in a region."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import torch
 
 PROMPTS = ("person", "face", "hand")
-SLOTS = 68
-"""Keypoints the network has room for; a prompt with fewer leaves the rest unused."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

@@ -1,4 +1,4 @@
-"""build, add, retry, plan: commands that run the pipeline or say what it would do."""
+"""build, add, retry: commands that run the pipeline."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -19,10 +19,6 @@ class ClusterLostError(ConnectionError):
     """The head of the cluster is gone in mid-run; the message says what to do."""
 
 
-def connected() -> bool:
-    return bool(ray.is_initialized())
-
-
 @contextlib.contextmanager
 def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = None) -> Iterator[None]:
     """Ray for the time of a run: `address` joins a cluster ("auto" finds one on this machine), None starts one.

@@ -18,7 +18,8 @@ from pipeline.executor.metrics import StageMetrics
 from pipeline.storage import Storage, StorageError, UnwritableError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
-from stages.base import StageError
+from schemas.clip import Clip
+from stages.base import Stage, StageError
 
 OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError", "UnwritableError")
 """Errors whose message already is a sentence for people; others are shown with their type."""
@@ -131,11 +132,12 @@ def _cause(error: Exception) -> Cause:
 class ClipJob:
     """Runs a clip stage on the artifacts of its inputs."""
 
-    def __init__(self, storage: Storage, build: Callable[[], Any]) -> None:
+    def __init__(self, storage: Storage, build: Callable[[], Stage]) -> None:
         self._storage = storage
         self._stage = build()
 
     def run(self, item: WorkItem) -> pa.Table:
+        assert isinstance(item.payload, Clip)
         inputs = {name: self._storage.read_table(artifact_path(name, key)) for name, key in item.inputs.items()}
         return self._stage.run(item.payload, inputs)
 

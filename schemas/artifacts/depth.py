@@ -9,7 +9,6 @@ from schemas.artifacts.header import Header, check_schema, make_table, npy_array
 
 STAGE = "depth"
 STATUSES = ("ok", "plane")
-KINDS = ("relative", "camera", "metric")
 SCHEMA = pa.schema(
     [
         pa.field("index", pa.int32(), nullable=False),

@@ -97,7 +97,7 @@ def test_a_build_afterwards_changes_nothing_and_tables_have_no_history(home: Pat
     assert make(root, []).idle
     assert sorted(path.name for path in (root / "shards").iterdir()) == shards
     for table in ("sources", "clips", "artifacts", "shards"):
-        assert dataset.catalog.versions(table) == 1
+        assert dataset.catalog.delta(table).version() == 0
 
 
 def test_the_only_sample_of_a_shard_takes_the_shard_with_it(home: Path) -> None:

@@ -29,6 +29,13 @@ def test_references_lie_in_the_first_and_last_tenth(name: str, length: int, coun
         assert found[1] >= length - tenth
 
 
+@given(name=st.text(max_size=8), length=st.integers(1, 60), count=st.integers(1, 5), more=st.integers(0, 5))
+def test_references_of_a_smaller_count_are_among_those_of_a_larger_one(
+    name: str, length: int, count: int, more: int
+) -> None:
+    assert set(reference_indices(name, length, count)) <= set(reference_indices(name, length, count + more))
+
+
 @given(length=st.integers(2, 500), wanted=st.integers(1, 10), window=st.integers(2, 40))
 def test_the_frame_step_is_the_largest_that_leaves_a_frame_outside_the_window(
     length: int, wanted: int, window: int
