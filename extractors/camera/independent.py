@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from extractors.camera.motion_model import stillness
 from extractors.camera.rotation import fit_rotation
@@ -100,6 +98,8 @@ def _difference(picture: np.ndarray, low: np.ndarray, high: np.ndarray, place: n
 
 def _figures(lost: np.ndarray, found: np.ndarray) -> np.ndarray:
     """bool [L, h, w]: what moves by itself over space and time. A wrong match is small, or gone after a moment."""
+    from scipy import ndimage  # slow to load: not for commands that only read settings
+
     lost, found = (ndimage.uniform_filter(votes.astype(np.float32), WINDOW) for votes in (lost, found))
     labels, _ = ndimage.label(lost > SHARE * (lost + found) + 1e-3)
     result = np.zeros(lost.shape, bool)
@@ -126,6 +126,8 @@ def _camera_model(tracks: Tracks) -> Model | None:
         K[:, :2, 2], K[:, 2, 2] = tracks.centre, 1.0
         there, back = K @ turning.rotation, np.linalg.inv(K @ turning.rotation)
         return lambda i, j: [cv2.perspectiveTransform(pixels, there[j] @ back[i])]
+    from scipy.spatial import cKDTree  # as above
+
     centres = pixels[CELL // 2 :: CELL, CELL // 2 :: CELL]
 
     def near(i: int, j: int) -> list[np.ndarray]:

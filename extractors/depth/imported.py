@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 import cv2
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import distance_transform_edt
 
 from extractors.camera.foreign_files import ForeignFileError
 from extractors.devices import package_problem
@@ -81,6 +80,8 @@ class ImportedDepth:
 
         Raises ExtractionError where the archive is absent or broken, or has no map near a reference frame.
         """
+        from scipy.ndimage import distance_transform_edt  # slow to load: not for commands that only read settings
+
         path = place(self._config.template, clip) / "depth" / f"{stem(clip)}.zip"
         rate = self._config.frame_rate or clip.fps[0] / clip.fps[1]
         maps, known = [], []

@@ -21,3 +21,10 @@ def test_with_everything_there_the_commands_run() -> None:
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Exit codes" in done.stdout
+
+
+def test_help_loads_nothing_that_is_slow_to_load() -> None:
+    slow = ("torch", "scipy", "ray", "duckdb", "pycolmap", "onnxruntime", "transformers", "diffusers", "matplotlib")
+    code = f"import sys; import pipeline.cli.main; print([name for name in {slow!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
