@@ -71,7 +71,9 @@ class DepthAlignment:
         return self.status in RELIABLE
 
     def apply(self, inverse_depth: np.ndarray) -> np.ndarray:
-        """The map [...] in the camera's unit, float32, never negative (0: infinitely far)."""
+        """A map [..., h, w] of any scale as inverse depth in the camera's unit, float32 [..., h, w], never negative (0:
+        infinitely far).
+        """
         aligned = self.scale * np.asarray(inverse_depth, np.float64) + self.shift
         return np.maximum(aligned, 0.0).astype(np.float32)
 

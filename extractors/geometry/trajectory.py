@@ -91,7 +91,8 @@ def absolute_trajectory_error(
 def relative_pose_error(
     estimated: Array, true: Array, *, pairs: Array | None = None, step: int = 1
 ) -> TrajectoryError[Array]:
-    """RPE: the difference of the motions between frames i and j, (true_i⁻¹ true_j)⁻¹ (est_i⁻¹ est_j).
+    """RPE of cameras [L, 4, 4] against `true` [L, 4, 4]: the difference of the motions between frames i and j,
+    (true_i⁻¹ true_j)⁻¹ (est_i⁻¹ est_j).
 
     pairs: int [P, 2] of (i, j); by default every (i, i + step). Needs no alignment but, for a monocular estimate, the
     right scale.
@@ -107,7 +108,7 @@ def relative_pose_error(
 
 
 def path_length(cam_to_world: Array) -> float:
-    """Length of the path of the camera's centre, in the poses' unit."""
+    """Length of the path of the centre of cameras [L, 4, 4], in their unit."""
     xp, cam_to_world = doubles(cam_to_world)
     centres = cam_to_world[:, :3, 3]
     return float(xp.sum(xp.linalg.vector_norm(centres[1:] - centres[:-1], axis=1)))

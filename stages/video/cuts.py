@@ -198,13 +198,15 @@ def standing_out(residuals: Sequence[float], place: int, neighbours: int) -> flo
 
 
 def compensated_difference(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlow") -> float:
-    """Mean absolute difference (0–255) of two frames once `after` is moved along the optical flow onto `before`."""
+    """Mean absolute difference (0–255) of two frames uint8 BGR [H, W, 3] once `after` is moved along the optical flow
+    onto `before`.
+    """
     return float(_compensated(before, after, flow).mean())
 
 
 def changed_area(before: np.ndarray, after: np.ndarray, threshold: float, flow: "cv2.DISOpticalFlow") -> float:
     """Share (0–1) of 16 × 16 blocks whose compensated difference is at least `threshold`, among those with texture in
-    either frame: a dark void around a character cannot change.
+    either frame, uint8 BGR [H, W, 3]: a dark void around a character cannot change.
     """
     changed = cv2.resize(_compensated(before, after, flow), (16, 16), interpolation=cv2.INTER_AREA).mean(axis=-1)
     textured = np.zeros(changed.shape, bool)
@@ -226,13 +228,13 @@ def _compensated(before: np.ndarray, after: np.ndarray, flow: "cv2.DISOpticalFlo
 
 
 def is_repeat(before: np.ndarray, after: np.ndarray, threshold: float) -> bool:
-    """Whether a frame shows what the one before shows: no block of 1/16 of the width differs on average by more than
-    `threshold` (0–255), which lossy coding of a held picture stays below.
+    """Whether a frame uint8 [H, W, 3] shows what the one before shows: no block of 1/16 of the width differs on average
+    by more than `threshold` (0–255), which lossy coding of a held picture stays below.
     """
     blocks = cv2.resize(cv2.absdiff(before, after), (16, 16), interpolation=cv2.INTER_AREA)
     return bool(blocks.max() <= threshold)
 
 
 def is_black(frame: np.ndarray) -> bool:
-    """Whether nothing is to be seen in a frame."""
+    """Whether nothing is to be seen in a frame uint8 BGR [H, W, 3]."""
     return bool(cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY).max() < _BLACK)
