@@ -106,6 +106,7 @@ def _scene_motion(clip: Clip, header: Header) -> pa.Table:
     motion = rng.random((len(references), FRAMES, 2, CELLS, CELLS), np.float32)
     valid = np.ones((len(references), FRAMES, CELLS, CELLS), bool)
     depth = np.ones((len(references), CELLS, CELLS), np.float32)
+    header = replace(header, extra={"compat": "paper"})
     return SceneMotionArtifact(references, 1, motion, valid, depth).to_table(header)
 
 

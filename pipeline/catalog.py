@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from pyarrow import fs
-from pyarrow.dataset import ParquetReadOptions
+from pyarrow.dataset import FileSystemDataset, ParquetReadOptions
 
 from pipeline.storage import Storage, StorageError, UnwritableError
 from schemas.catalog import TABLES
@@ -65,7 +65,7 @@ class Catalog:
         if not self.exists(table):
             return schema.empty_table()
         with self._reading(table):
-            return self.scanned(table).to_table(columns=columns, use_threads=False).cast(schema)
+            return self._scanned(table).to_table(columns=columns, use_threads=False).cast(schema)
 
     def matching(self, table: str, column: str, values: Collection[str], columns: list[str] | None = None) -> pa.Table:
         """Rows whose `column` is one of `values`, as `read` gives them; only these are held in memory."""
@@ -86,7 +86,7 @@ class Catalog:
         # None is read ahead of the one in hand: by default sixteen would be.
         ahead = {"batch_readahead": 0, "fragment_readahead": 0, "use_threads": False}
         with self._reading(table):
-            scanned = self.scanned(table, ParquetReadOptions(dictionary_columns=REPEATED))
+            scanned = self._scanned(table, ParquetReadOptions(dictionary_columns=REPEATED))
             for batch in scanned.to_batches(columns=columns, batch_size=BATCH_ROWS, **ahead):
                 yield pa.Table.from_batches([batch]).cast(_schema(table, columns))
 
@@ -96,17 +96,19 @@ class Catalog:
         """The rows of `matching` as dictionaries."""
         return self.matching(table, column, values, columns).to_pylist()
 
-    def scanned(self, table: str, options: ParquetReadOptions | None = None) -> Any:
-        """A table as an Arrow dataset. Whoever reads it must do so with `use_threads=False`: Arrow's threaded scans can
-        abort the process (apache/arrow#39862).
-        """
-        # On disk with Arrow's own file access, which does not call back into Python for every read.
+    def _scanned(self, table: str, options: ParquetReadOptions | None = None) -> Any:
+        # Read it with `use_threads=False`: Arrow's threaded scans can abort the process (apache/arrow#39862). On disk
+        # with Arrow's own file access, which does not call back into Python for every read.
         files = fs.SubTreeFileSystem(self.uri(table), fs.LocalFileSystem()) if self._storage.local else None
         return self.delta(table).to_pyarrow_dataset(filesystem=files, parquet_read_options=options)
 
     def delta(self, table: str) -> DeltaTable:
         """The Delta table itself. Raises deltalake's error where it was never written."""
         return DeltaTable(self.uri(table), storage_options=self._options or None)
+
+    def files(self, table: str) -> FileSystemDataset:
+        """A table's files as an Arrow dataset, to be scanned without Arrow's threads, as `read` does."""
+        return self._scanned(table)
 
     def rows(self, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
         return self.read(table, columns).to_pylist()

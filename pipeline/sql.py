@@ -23,8 +23,8 @@ _VIEWS = {
 
 
 class Unthreaded(FileSystemDataset):
-    """A table's files that are scanned by one thread of Arrow's, whoever asks (see Catalog.scanned): DuckDB takes its
-    scanner from the class, and offers no setting.
+    """A table's files that are scanned by one thread of Arrow's, whoever asks: its threaded scans can abort the process
+    (apache/arrow#39862), and DuckDB, which takes its scanner from the class, offers no setting.
     """
 
     @classmethod
@@ -44,7 +44,7 @@ def connect(dataset: Dataset) -> Any:
     connection = duckdb.connect(":memory:")
     for name, schema in TABLES.items():
         if dataset.catalog.exists(name):
-            connection.register(name, Unthreaded.of(dataset.catalog.scanned(name)))
+            connection.register(name, Unthreaded.of(dataset.catalog.files(name)))
         else:
             connection.register(name, schema.empty_table())
     for name, query in _VIEWS.items():
