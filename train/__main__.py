@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         from diffusers.utils import logging as diffusers_logging
         from transformers.utils import logging as transformers_logging
 
-        from train.data.reader import preload_workers
+        from train.data.workers import preload_workers
         from train.loop import train
 
         preload_workers()

@@ -126,6 +126,7 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
         if export_due(config, step):
             with averaged(model, average):
                 export(config, model, encoders, ranks, step)
+    batches.close()
     exported = total([float(export_folder(config, step).exists())], ranks.device)[0] > 0
     if not interrupted and not exported:
         # Also reached with no step left: `steps` set to those of a run that was stopped exports it.

@@ -1,11 +1,9 @@
 """The reader: an endless stream of micro batches for one rank, from any point of the global order."""
 
-import multiprocessing
 import os
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -18,6 +16,7 @@ from train.data.order import SampleOrder, SampleRef
 from train.data.release import load_release
 from train.data.sample import SampleReader
 from train.data.state import ReaderState
+from train.data.workers import start_server, start_worker, stream
 
 
 class Reader:
@@ -59,6 +58,8 @@ class Reader:
         state.check(self._start)
         chunks = RankSampler(self.order, self.global_batch, state.consumed, rank, world, micro_batch)
         workers = self.config.workers
+        if workers:
+            start_server()
         loader = DataLoader(
             self._samples,
             sampler=chunks,
@@ -69,12 +70,12 @@ class Reader:
             timeout=self.config.timeout_s if workers else 0,
             # A plain fork copies whatever locks this process's other threads hold, and the worker waits for ever.
             multiprocessing_context="forkserver" if workers else None,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
             # A generator of its own: the default would draw from the trainer's and change its noise.
             generator=torch.Generator().manual_seed(self.config.seed),
         )
-        return _stream(loader)
+        return stream(loader)
 
     def at(self, global_indices: Sequence[int]) -> TrainBatch:
         """The samples of any global indices as one batch, read in this process (validation pictures, tests)."""
@@ -109,17 +110,6 @@ class RankSampler(Sampler[list[SampleRef]]):
             start += self._global_batch
 
 
-def _stream(loader: DataLoader[TrainBatch]) -> Generator[TrainBatch, None, None]:
-    yield from loader
-
-
-def preload_workers() -> None:
-    """Makes this process's worker server import the reader once, so that each worker starts in a moment instead of
-    importing torch itself. Process-wide, hence for programs to call before their first worker, not for the reader.
-    """
-    multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
-
-
 class _Samples(Dataset[TrainBatch]):
     """Lists of samples to batches; opens the dataset anew in every process that reads."""
 
@@ -141,7 +131,3 @@ class _Samples(Dataset[TrainBatch]):
 
 def _as_is(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(_number: int) -> None:
-    cv2.setNumThreads(1)  # workers are the parallelism; torch does the same for its own threads
