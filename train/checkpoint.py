@@ -6,8 +6,11 @@ A checkpoint is written as `step-….tmp` and renamed when every rank's part is 
 ranks.
 """
 
+import logging
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -31,6 +34,8 @@ from train.checkpoint_files import SafeLoadPlanner, SafeReader, UnsafeCheckpoint
 from train.data.state import ReaderState
 from train.optim import ShardedAdamW, WeightAverage
 
+log = logging.getLogger("train")
+
 TRAINER = "trainer.json"
 
 
@@ -41,11 +46,12 @@ class CheckpointError(RuntimeError):
 class TrainerState(FrozenConfig):
     """The file `trainer.json` of a checkpoint: what is not a tensor."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     stage: Literal[1, 2] = Field(description="Stage of the run.")
     step: int = Field(ge=0, description="Optimiser steps done.")
     world: int = Field(ge=1, description="Ranks that wrote it.")
     reader: ReaderState = Field(description="Place in the order of samples.")
+    settings: dict[str, Any] = Field(description="Settings that must stay (`train.resume.fixed_settings`), by name.")
 
 
 class Checkpointer:
@@ -111,6 +117,20 @@ class Checkpointer:
         except Exception as error:
             raise CheckpointError(f"{final} could not be written: {error}; is the disk full?") from error
         self._finish(final)
+
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """Where what is inside fails, lets this rank's write under way come to its end before the error goes on: it
+        would die with the process group. Waits for no other rank's word, because others may be gone.
+        """
+        try:
+            yield
+        except Exception:
+            if self._pending is not None:
+                future, final = self._pending
+                if (error := future.exception()) is not None:
+                    log.warning("%s could not be written: %s", final, error)
+            raise
 
     def _finish(self, final: Path) -> None:
         dist.barrier(self._group)

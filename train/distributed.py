@@ -2,15 +2,18 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from train.config import ConfigError, ParallelConfig
+
+Decision = TypeVar("Decision")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ class StopSignal:
             yield self
         finally:
             signal.signal(signal.SIGTERM, former)
+
+
+def decided(decide: Callable[[], Decision], ranks: Ranks) -> Decision:
+    """What rank 0 decides, on every rank; what it refuses (RuntimeError, ValueError, OSError) is raised on every rank.
+    Collective.
+    """
+    answer: list[Any] = [None, None]
+    if ranks.first:
+        try:
+            answer[0] = decide()
+        except (RuntimeError, ValueError, OSError) as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    decision: Decision = answer[0]
+    return decision
 
 
 def total(values: list[float], device: torch.device) -> list[float]:

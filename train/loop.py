@@ -2,34 +2,26 @@
 
 import logging
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
-import torch.distributed as dist
 import yaml
 
-from train.checkpoint import (
-    Checkpointer,
-    CheckpointError,
-    TrainerState,
-    full_state,
-    newest_checkpoint,
-    read_trainer_state,
-)
+from train.checkpoint import Checkpointer, TrainerState
 from train.config import TrainConfig
 from train.data.motion import finish
-from train.data.state import ReaderState
-from train.distributed import Ranks, StopSignal, process_group, total
+from train.distributed import Ranks, StopSignal, decided, process_group
+from train.export import export, export_due, export_folder
 from train.fsdp import compile_blocks, make_mesh, reshard, shard
 from train.metrics import MetricsWriter
 from train.model.conditions import ConditionEncoder
 from train.model.encoders import Encoders
-from train.model.mikudance import MikuDance
-from train.model.saving import SavedModel, save_model
+from train.model.mikudance import MikuDance, named_weights
 from train.networks import open_encoders, open_model
 from train.optim import ShardedAdamW, WeightAverage
+from train.resume import agree, fixed_settings
 from train.step import LossFunction, TrainStep
 from train.validate import Validator
 
@@ -56,18 +48,23 @@ def train(config: TrainConfig) -> Finished:
 
 def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     accumulation = config.accumulation(ranks.world)
+    beginning = agree(config, ranks)
+    config = beginning.pinned(config)
     reader = config.reader.build(root=config.dataset, global_batch=config.global_batch)
+    state = reader.start()
+    if beginning.saved is not None:
+        beginning.saved.reader.check(state)
     model, encoders = open_networks(config, ranks)
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=config.stage)
     optimizer = ShardedAdamW(
-        parameters=dict(model.named_parameters()),
+        parameters=named_weights(model),
         config=config.optimizer,
         steps=config.steps,
         copies=ranks.world // (config.parallel.shard_ranks or ranks.world),
     )
     average = None
     if config.optimizer.ema_decay is not None:
-        average = WeightAverage(parameters=dict(model.named_parameters()), decay=config.optimizer.ema_decay)
+        average = WeightAverage(parameters=named_weights(model), decay=config.optimizer.ema_decay)
     checkpointer = Checkpointer(
         folder=config.output / "checkpoints",
         model=model,
@@ -76,7 +73,11 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
         keep=config.checkpoint.keep,
         asynchronous=config.checkpoint.asynchronous,
     )
-    step, state = _resume(config, checkpointer, reader.start())
+    if beginning.checkpoint is not None:
+        state = checkpointer.restore(beginning.checkpoint).reader
+        log.info("going on from %s", beginning.checkpoint)
+    first = step = state.step
+    settings = fixed_settings(config)
     train_step = TrainStep(
         config=config,
         model=model,
@@ -94,44 +95,50 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     if ranks.first:
         metrics = MetricsWriter(folder=config.output, first_step=step + 1, last_step=config.steps)
         (config.output / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        log.info(
+            "stage %d: steps %d to %d on %d ranks, release %d",
+            *(config.stage, step + 1, config.steps, ranks.world, beginning.release),
+        )
     batches = reader.batches(state, rank=ranks.rank, world=ranks.world, micro_batch=config.micro_batch)
-    if ranks.first:
-        log.info("stage %d: steps %d to %d on %d ranks", config.stage, step + 1, config.steps, ranks.world)
-    interrupted = False
-    while step < config.steps and not interrupted:
-        began = time.perf_counter()
-        micro = [finish(batch, ranks.device) for batch in islice(batches, accumulation)]
-        loaded = time.perf_counter()
-        result = train_step(micro, step=step + 1, stop=stop.received)
-        step, state, interrupted = step + 1, state.advanced(), result.stop
-        last = interrupted or step == config.steps
-        values = {
-            "loss": result.loss,
-            "gradient_norm": result.gradient_norm,
-            "learning_rate": config.optimizer.rate(step, steps=config.steps),
-            "epoch": float(state.epoch),
-            "step_seconds": time.perf_counter() - began,
-            "data_seconds": loaded - began,
-            "samples_per_second": config.global_batch / (time.perf_counter() - began),
-        }
-        if ranks.device.type == "cuda":
-            values["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        if validator is not None and not interrupted and (last or step % config.validation.every == 0):
-            with averaged(model, average):
-                values |= validator.run(step)
-        if metrics is not None:
-            metrics.write(step, values)
-        if last or step % config.checkpoint.every == 0:
-            checkpointer.save(TrainerState(stage=config.stage, step=step, world=ranks.world, reader=state))
-        if export_due(config, step):
+    interrupted = exported = False
+    with closing(batches), checkpointer.settling():
+        while step < config.steps and not interrupted:
+            began = time.perf_counter()
+            micro = [finish(batch, ranks.device) for batch in islice(batches, accumulation)]
+            loaded = time.perf_counter()
+            result = train_step(micro, step=step + 1, stop=stop.received)
+            step, state, interrupted = step + 1, state.advanced(), result.stop
+            last = interrupted or step == config.steps
+            values = {
+                "loss": result.loss,
+                "gradient_norm": result.gradient_norm,
+                "learning_rate": config.optimizer.rate(step, steps=config.steps),
+                "epoch": float(state.epoch),
+                "step_seconds": time.perf_counter() - began,
+                "data_seconds": loaded - began,
+                "samples_per_second": config.global_batch / (time.perf_counter() - began),
+            }
+            if ranks.device.type == "cuda":
+                values["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+            if validator is not None and not interrupted and (last or step % config.validation.every == 0):
+                with averaged(model, average):
+                    values |= validator.run(step)
+            if metrics is not None:
+                metrics.write(step, values)
+            if last or step % config.checkpoint.every == 0:
+                checkpointer.save(
+                    TrainerState(stage=config.stage, step=step, world=ranks.world, reader=state, settings=settings)
+                )
+            exported = export_due(config, step)
+            if exported:
+                with averaged(model, average):
+                    export(config, model, encoders, ranks, step)
+        if step == first:
+            # No step was left. Where `steps` was lowered to those of a run that was stopped, it is exported now.
+            exported = decided(export_folder(config, step).exists, ranks)
+        if not interrupted and not exported:
             with averaged(model, average):
                 export(config, model, encoders, ranks, step)
-    batches.close()
-    exported = total([float(export_folder(config, step).exists())], ranks.device)[0] > 0
-    if not interrupted and not exported:
-        # Also reached with no step left: `steps` set to those of a run that was stopped exports it.
-        with averaged(model, average):
-            export(config, model, encoders, ranks, step)
     checkpointer.wait()
     if metrics is not None:
         metrics.close()
@@ -159,21 +166,6 @@ def open_networks(config: TrainConfig, ranks: Ranks) -> tuple[MikuDance, Encoder
     return model.train(), encoders.to(ranks.device, dtype).eval()
 
 
-def _resume(config: TrainConfig, checkpointer: Checkpointer, fresh: ReaderState) -> tuple[int, ReaderState]:
-    newest = newest_checkpoint(config.output)
-    if newest is None:
-        return 0, fresh
-    saved = read_trainer_state(newest)
-    if saved.stage != config.stage:
-        raise CheckpointError(
-            f"{newest} is of stage {saved.stage}; give stage {config.stage} an output folder of its own"
-        )
-    saved.reader.check(fresh)
-    checkpointer.restore(newest)
-    log.info("going on from %s", newest)
-    return saved.step, saved.reader
-
-
 class averaged:  # noqa: N801 - reads as a statement: `with averaged(model, average):`
     """Puts the averaged weights in place inside the block; does nothing where there is no average."""
 
@@ -192,46 +184,3 @@ class averaged:  # noqa: N801 - reads as a statement: `with averaged(model, aver
         reshard(self._model)
         if self._average is not None:
             self._average.swap()
-
-
-def export_due(config: TrainConfig, step: int) -> bool:
-    """Whether the network is exported in the middle of the run, after this step."""
-    every = config.checkpoint.export_every
-    return every is not None and step % every == 0
-
-
-def export_folder(config: TrainConfig, step: int) -> Path:
-    """Where the network of a step is exported to."""
-    return config.output / "export" / f"step-{step:08d}"
-
-
-def export(config: TrainConfig, model: MikuDance, encoders: Encoders, ranks: Ranks, step: int) -> Path:
-    """Writes `export/step-…/`, a folder that `train.model.saving` and `train.sampling` open. Collective."""
-    folder = export_folder(config, step)
-    state = full_state(model)
-    if ranks.first:
-        part = folder.with_suffix(".tmp")
-        prefixes = {
-            "reference_unet": "reference.unet.",
-            "man": "reference.man.",
-            "denoising_unet": "denoiser.",
-            "pose_control": "pose_control.",
-            "motion_control": "motion_control.",
-        }
-        states = {
-            name: {k.removeprefix(prefixes[name]): v for k, v in state.items() if k.startswith(prefixes[name])}
-            for name in model.parts()
-        }
-        saved = SavedModel(
-            stage=config.stage,
-            step=step,
-            model=config.model,
-            noise=config.noise,
-            encoding=config.encoding,
-            size=config.reader.size,
-            frames=config.reader.frames,
-        )
-        save_model(part, saved=saved, model=model, encoders=encoders, states=states)
-        part.rename(folder)
-    dist.barrier()
-    return folder

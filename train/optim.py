@@ -44,8 +44,8 @@ class ShardedAdamW:
     AdamW works element by element and needs no other rank; on plain tensors it also skips the dispatch of DTensor,
     which for a small network takes longer than the arithmetic.
 
-    parameters: by name, as `model.named_parameters()` gives them after sharding. steps: of the whole run, which the
-    learning rate depends on. copies: how many ranks hold the same shard (see `parallel.shard_ranks`).
+    parameters: by name, as `train.model.mikudance.named_weights` gives them after sharding. steps: of the whole run,
+    which the learning rate depends on. copies: how many ranks hold the same shard (see `parallel.shard_ranks`).
     """
 
     def __init__(

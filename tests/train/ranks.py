@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -42,19 +43,24 @@ def stage2(dataset: Path, output: Path, *settings: str) -> TrainConfig:
     )
 
 
-def start_ranks(config: TrainConfig, world: int) -> list[multiprocessing.process.BaseProcess]:
+def start_ranks(
+    config: TrainConfig, world: int, prepare: Callable[[int], None] | None = None
+) -> list[multiprocessing.process.BaseProcess]:
+    """prepare: called in each rank with its number, before it trains."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = [CONTEXT.Process(target=_rank, args=(config, rank, world, port), daemon=True) for rank in range(world)]
+    processes = [
+        CONTEXT.Process(target=_rank, args=(config, rank, world, port, prepare), daemon=True) for rank in range(world)
+    ]
     for process in processes:
         process.start()
     return processes
 
 
-def run_ranks(config: TrainConfig, world: int) -> list[float]:
+def run_ranks(config: TrainConfig, world: int, prepare: Callable[[int], None] | None = None) -> list[float]:
     """Trains and returns the losses of all steps in the metrics file."""
-    processes = start_ranks(config, world)
+    processes = start_ranks(config, world, prepare)
     for process in processes:
         process.join(240)
     assert [process.exitcode for process in processes] == [0] * world
@@ -65,7 +71,7 @@ def losses(config: TrainConfig) -> list[float]:
     return [line["loss"] for line in read_metrics(config.output / "metrics.jsonl")]
 
 
-def _rank(config: TrainConfig, rank: int, world: int, port: int) -> None:
+def _rank(config: TrainConfig, rank: int, world: int, port: int, prepare: Callable[[int], None] | None) -> None:
     from train.loop import train
 
     torch.set_num_threads(1)
@@ -76,4 +82,6 @@ def _rank(config: TrainConfig, rank: int, world: int, port: int) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    if prepare is not None:
+        prepare(rank)
     train(config)

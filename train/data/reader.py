@@ -33,6 +33,7 @@ class Reader:
         self.release = load_release(open_store(root, config), config.release, config.digest)
         self.order = SampleOrder(release=self.release, config=config)
         self._start = ReaderState(
+            release=self.release.number,
             digest=self.order.digest,
             order=self.order.fingerprint,
             seed=config.seed,

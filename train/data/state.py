@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from schemas.config import FrozenConfig
 from train.data.errors import StateError
@@ -14,6 +14,7 @@ class ReaderState(FrozenConfig):
     """
 
     schema_version: Literal[1] = 1
+    release: int = Field(ge=1, description="Number of the release.")
     digest: str = Field(description="Digest of the release.")
     order: str = Field(description="Fingerprint of the settings that decide the order (`SampleOrder.fingerprint`).")
     seed: int = Field(description="The reader's seed.")
@@ -35,25 +36,15 @@ class ReaderState(FrozenConfig):
         """The state `steps` optimizer steps later."""
         return self.model_copy(update={"consumed": self.consumed + steps * self.global_batch})
 
-    def to_json(self) -> str:
-        """The state as JSON; `from_json` reads it back."""
-        return self.canonical_json()
-
-    @classmethod
-    def from_json(cls, text: str) -> "ReaderState":
-        """Raises StateError where the text is not a reader state."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            raise StateError(f"this is not a reader state: {error}") from error
-
     def check(self, current: "ReaderState") -> None:
         """Raises StateError, with every reason, unless this saved state continues the run that `current` starts."""
         reasons = []
         if self.digest != current.digest:
             reasons.append(
-                f"the release is another one (saved {self.digest[:12]}…, now {current.digest[:12]}…): set `release` to "
-                "the number the run started with"
+                f"release {self.release} is no longer the one that the run started with (a takedown rewrites releases)"
+                if self.release == current.release
+                else f"the release was {self.release} and is now {current.release}: set `reader.release` to "
+                f"{self.release} or to null"
             )
         elif self.seed != current.seed:
             reasons.append(f"the seed was {self.seed} and is now {current.seed}")

@@ -13,6 +13,8 @@ from train.model.bank import ReferenceBank
 from train.model.config import LATENT_CHANNELS, ModelConfig
 from train.model.reference import ReferenceUNet, unreachable_parameters
 
+WRAPPED = "_checkpoint_wrapped_module."
+"""What torch's checkpoint_wrapper puts into the names of parameters."""
 Residuals = tuple[tuple[Tensor, ...], Tensor]
 """What ControlNets add to the skip connections and to the middle block of the denoising UNet."""
 
@@ -160,6 +162,13 @@ class MikuDance(nn.Module):
                 layers = motion_module.transformer_blocks
                 for index, layer in enumerate(layers):
                     layers[index] = checkpoint_wrapper(layer)
+
+
+def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters by the names that they have in `state_dict()`, whether or not layers are wrapped for recomputation:
+    checkpoints must not depend on that.
+    """
+    return {name.replace(WRAPPED, ""): value for name, value in model.named_parameters()}
 
 
 def motion_module_parameters(denoiser: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

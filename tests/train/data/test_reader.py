@@ -46,7 +46,7 @@ def test_elastic_resume_reads_what_a_straight_run_reads(dataset, save, old, new,
     options = {"stage": 1, "style_share": 0.5, "camera_share": 0.25, "crop_scale": 0.6}
     straight, _ = global_batches(dataset, None, save + 2, world=1, workers=0, micro=BATCH, **options)
     before, state = global_batches(dataset, None, save, world=old, workers=workers[0], micro=micros[0], **options)
-    state = ReaderState.from_json(state.to_json())
+    state = ReaderState.model_validate_json(state.model_dump_json())
     after, _ = global_batches(dataset, state, 2, world=new, workers=workers[1], micro=micros[1], **options)
     for expected, got in zip(straight, before + after, strict=True):
         assert got.sample_ids == expected.sample_ids
@@ -109,7 +109,7 @@ def test_state_of_other_settings_or_data_is_refused(dataset, tmp_path):
     with pytest.raises(StateError, match="global batch was 4 and is now 8"):
         ReaderConfig().build(root=str(dataset), global_batch=8).batches(state, rank=0, world=1, micro_batch=4)
     small_dataset(tmp_path, characters=2, cameras=0, frames=4)
-    with pytest.raises(StateError, match="release is another one"):
+    with pytest.raises(StateError, match="release 1 is no longer the one"):
         ReaderConfig().build(root=str(tmp_path), global_batch=4).batches(state, rank=0, world=1, micro_batch=4)
 
 
