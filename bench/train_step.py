@@ -38,7 +38,7 @@ CHANNELS = [64, 128, 128, 128]
 def bare_step(config: TrainConfig, batch: TrainBatch, ranks: Ranks) -> Callable[[], None]:
     """A training step as one would write it in a notebook."""
     model = open_model(config)[0].to(ranks.device).train()
-    encoders = open_encoders(config).to(ranks.device)
+    encoders = open_encoders(config)[0].to(ranks.device)
     scheduler = config.noise.train_scheduler()
     parameters = [p for p in model.parameters() if p.requires_grad]
     adam = torch.optim.AdamW(parameters, lr=config.optimizer.lr, weight_decay=config.optimizer.weight_decay)

@@ -149,10 +149,17 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
 def open_networks(config: TrainConfig, ranks: Ranks) -> tuple[MikuDance, Encoders]:
     """The network, sharded, and the frozen networks, on the rank's device."""
     model, reports = open_model(config)
-    encoders = open_encoders(config)
+    encoders, more = open_encoders(config)
     if ranks.first:
-        for report in reports:
+        for report in (*reports, *more):
             log.info("%s", report)
+    return place_networks(config, ranks, model, encoders)
+
+
+def place_networks(
+    config: TrainConfig, ranks: Ranks, model: MikuDance, encoders: Encoders
+) -> tuple[MikuDance, Encoders]:
+    """Networks in the host's memory, made ready for training on the rank's device."""
     if config.parallel.checkpointing:
         model.enable_checkpointing()
     if config.parallel.compile:

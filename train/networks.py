@@ -1,42 +1,60 @@
 """Opens the networks that a configuration names."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNetMotionModel
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from train.checkpoint import newest_checkpoint, read_unsharded
+from train.checkpoint import newest_checkpoint, read_trainer_state, read_unsharded
 from train.config import ConfigError, TrainConfig
 from train.model.build import build_stage1, build_stage2
 from train.model.config import ModelConfig
 from train.model.encoders import Encoders
 from train.model.mikudance import MikuDance
-from train.model.saving import MANIFEST, load_model, open_image_encoder, open_part
+from train.model.saving import MANIFEST, load_model_reported, open_image_encoder, open_part
+from train.resume import changed, flat
 from train.weights.bases import load_motion_modules, load_sd15_unet
 from train.weights.files import LoadReport
 from train.weights.published import load_published
 
+MEANING = (
+    "model.unet.",
+    "model.guidance",
+    "model.reference_attention",
+    "noise.prediction",
+    "noise.timesteps",
+    "noise.beta_",
+    "noise.zero_snr",
+    "encoding.pose_range",
+)
+"""What a network takes and gives. What only weighs or perturbs samples may differ between the stages."""
+
 
 def open_model(config: TrainConfig) -> tuple[MikuDance, tuple[LoadReport, ...]]:
-    """The network on the CPU, its weights loaded, and reports on the files of others. Raises ConfigError,
-    WeightsError, SavedModelError.
+    """The network on the CPU, its weights loaded, and reports on the files. Raises ConfigError, WeightsError,
+    SavedModelError.
     """
-    weights, reports = config.weights, []
-    if config.stage == 2 and weights.stage1 is not None:
-        stage1 = open_stage1(weights.stage1, config.model, config.seed)
-    elif weights.sd15 is not None:
-        base, report = load_sd15_unet(weights.sd15, config.model)
-        reports.append(report)
-        stage1 = build_stage1(config.model, base=base, seed=config.seed)
-    elif weights.random or (config.stage == 2 and weights.published is not None):
-        stage1 = build_stage1(config.model, seed=config.seed)
-    else:
-        wanted = "weights.sd15" if config.stage == 1 else "weights.stage1 (a finished run of stage 1)"
-        raise ConfigError(f"there is nothing to start from: set {wanted}, or weights.random: true for a demonstration")
+    weights = config.weights
     if config.stage == 1:
-        return stage1, tuple(reports)
+        return _start_stage1(config)
+    reports: list[LoadReport] = []
+    if weights.published is not None:
+        check_published(config)
+        stage1 = build_stage1(config.model, seed=config.seed)
+    elif weights.stage1 is not None:
+        stage1, found = open_stage1(weights.stage1, config)
+        reports += found
+    elif weights.random:
+        stage1, found = _start_stage1(config)
+        reports += found
+    else:
+        raise ConfigError(
+            "there is no stage 1 to start from: set weights.stage1 (a finished run of stage 1), or weights.random: "
+            "true for a demonstration; Stable Diffusion alone (weights.sd15) has never seen a reference or a pose"
+        )
     model = build_stage2(config.model, stage1, seed=config.seed)
     if weights.motion_modules is not None and isinstance(model.denoiser, UNetMotionModel):
         reports.append(load_motion_modules(weights.motion_modules, model.denoiser))
@@ -45,24 +63,60 @@ def open_model(config: TrainConfig) -> tuple[MikuDance, tuple[LoadReport, ...]]:
     return model, tuple(reports)
 
 
-def open_stage1(path: Path, config: ModelConfig, seed: int = 0) -> MikuDance:
-    """A stage-1 network from an export, a checkpoint, or a run's folder (its newest export, else checkpoint)."""
+def _start_stage1(config: TrainConfig) -> tuple[MikuDance, tuple[LoadReport, ...]]:
+    if config.weights.sd15 is not None:
+        base, report = load_sd15_unet(config.weights.sd15, config.model)
+        return build_stage1(config.model, base=base, seed=config.seed), (report,)
+    if config.weights.random:
+        return build_stage1(config.model, seed=config.seed), ()
+    raise ConfigError("there is nothing to start from: set weights.sd15, or weights.random: true for a demonstration")
+
+
+def check_published(config: TrainConfig) -> None:
+    """Raises ConfigError unless a configuration takes what the released weights were trained on."""
+    found = {
+        "noise.prediction": (config.noise.prediction, "v_prediction"),
+        "noise.zero_snr": (config.noise.zero_snr, True),
+        "encoding.pose_range": (config.encoding.pose_range, "unit"),
+        "model.motion_compat": (config.model.motion_compat, "published"),
+        "model.motion_scale": (config.model.motion_scale, 1.0),
+    }
+    wrong = [f"{name} = {want} (it is {have})" for name, (have, want) in found.items() if have != want]
+    if wrong:
+        raise ConfigError(f"weights.published wants {', '.join(wrong)}; stage2_published.yaml has them all")
+
+
+def open_stage1(path: Path, config: TrainConfig) -> tuple[MikuDance, tuple[LoadReport, ...]]:
+    """A stage-1 network from an export, a checkpoint, or a run's folder (its newest export, else checkpoint). Raises
+    ConfigError where it was trained for other inputs or another output than the configuration says.
+    """
     export = find_export(path)
     if export is not None:
-        saved, model = load_model(export)
-        if saved.stage != 1:
-            raise ConfigError(f"{export} is of stage {saved.stage}; weights.stage1 wants stage 1")
-        for name in ("unet", "guidance", "reference_channels", "reference_attention"):
-            have, want = getattr(saved.model, name), getattr(config, name)
-            if have != want:
-                raise ConfigError(f"{export} was trained with model.{name} = {have}, the configuration says {want}")
-        return model
+        saved, model, reports = load_model_reported(export)
+        if saved.model.reference_channels != config.model.reference_channels:
+            raise ConfigError(
+                f"the Reference UNet of {export} has {saved.model.reference_channels} input channels, the "
+                f"configuration's {config.model.reference_channels}; give model.motion and motion_injection as there"
+            )
+        _check_stage1(export, saved.stage, flat(saved.model_dump(mode="json")), config)
+        return model, reports
     checkpoint = path if (path / ".metadata").is_file() else newest_checkpoint(path)
     if checkpoint is None:
         raise ConfigError(f"{path} holds neither an export nor a checkpoint of stage 1")
-    model = build_stage1(config, seed=seed)
+    state = read_trainer_state(checkpoint)
+    _check_stage1(checkpoint, state.stage, state.settings, config)
+    model = build_stage1(config.model, seed=config.seed)
     read_unsharded(checkpoint, model)
-    return model
+    return model, ()
+
+
+def _check_stage1(path: Path, stage: int, made: dict[str, Any], config: TrainConfig) -> None:
+    """made: settings of the stage-1 run by dotted name."""
+    if stage != 1:
+        raise ConfigError(f"{path} is of stage {stage}; weights.stage1 wants stage 1")
+    decisive = {name: value for name, value in made.items() if name.startswith(MEANING)}
+    if differences := changed(decisive, flat(config.model_dump(mode="json"))):
+        raise ConfigError(f"{path} was trained with {differences}; set the same for stage 2, or give another stage 1")
 
 
 def find_export(path: Path) -> Path | None:
@@ -73,19 +127,23 @@ def find_export(path: Path) -> Path | None:
     return exports[-1] if exports else None
 
 
-def open_encoders(config: TrainConfig) -> Encoders:
-    """The frozen networks. Raises ConfigError naming the setting that is absent."""
-    weights = config.weights
+def open_encoders(config: TrainConfig) -> tuple[Encoders, tuple[LoadReport, ...]]:
+    """The frozen networks, and reports on their files. Raises ConfigError naming the setting that is absent, and
+    SavedModelError.
+    """
+    weights, reports = config.weights, []
     export = None if weights.stage1 is None else find_export(weights.stage1)
     vae: nn.Module
     if (folder := _first(weights.vae, _inside(export, "vae"), _inside(weights.sd15, "vae"))) is not None:
-        vae = open_part(AutoencoderKL, folder, torch.float32)
+        vae, report = open_part(AutoencoderKL, folder, torch.float32)
+        reports.append(report)
     elif weights.random:
         vae = random_vae(config.seed)
     else:
         raise ConfigError("there is no autoencoder: set weights.vae (sd-vae-ft-mse)")
     if (folder := _first(_nested(weights.image_encoder), _inside(export, "image_encoder"))) is not None:
-        encoder = open_image_encoder(folder)
+        encoder, report = open_image_encoder(folder)
+        reports.append(report)
     elif weights.random:
         encoder = random_image_encoder(config.model, config.seed)
     else:
@@ -94,7 +152,8 @@ def open_encoders(config: TrainConfig) -> Encoders:
     if width != config.model.unet.cross_attention_dim:
         raise ConfigError(f"the image encoder's tokens are {width} wide, model.unet.cross_attention_dim differs")
     encoding = config.encoding
-    return Encoders(vae=vae, image_encoder=encoder, chunk=encoding.chunk, cache_bytes=encoding.cache_bytes)
+    encoders = Encoders(vae=vae, image_encoder=encoder, chunk=encoding.chunk, cache_bytes=encoding.cache_bytes)
+    return encoders, tuple(reports)
 
 
 def random_vae(seed: int, channels: int = 16) -> AutoencoderKL:

@@ -72,7 +72,7 @@ def _check(config: TrainConfig, saved: TrainerState, name: str) -> None:
 
 def fixed_settings(config: TrainConfig) -> dict[str, Any]:
     """Settings that a resumed run must keep, by dotted name."""
-    kept = {
+    kept: dict[str, Any] = {
         "seed": True,
         "model": True,
         "noise": True,
@@ -80,7 +80,7 @@ def fixed_settings(config: TrainConfig) -> dict[str, Any]:
         "encoding": {"pose_range", "sample_target"},
         "reader": {"size", "crop_scale"},
     }
-    settings = _flat(config.model_dump(mode="json", include=kept))
+    settings = flat(config.model_dump(mode="json", include=kept))
     return settings | {"optimizer.ema_decay is null": config.optimizer.ema_decay is None}
 
 
@@ -90,9 +90,9 @@ def changed(saved: dict[str, Any], now: dict[str, Any]) -> str:
     return "; ".join(f"{name} = {saved[name]}, now {now[name]}" for name in names)
 
 
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested sections by dotted name."""
     values: dict[str, Any] = {}
     for name, value in section.items():
-        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        values |= inner
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return values

@@ -38,7 +38,7 @@ def test_three_steps_against_plain_torch(ranks: Ranks, tmp_path: Path) -> None:
     settings = ("optimizer.clip=0.5", "optimizer.warmup_steps=2")
     step, _ = build(ranks, tmp_path, *settings)
     config = tiny_train(tmp_path, tmp_path, *settings)
-    model, encoders = open_model(config)[0], open_encoders(config)
+    model, encoders = open_model(config)[0], open_encoders(config)[0]
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=1)
     losses = LossFunction(config=config, model=model, conditioner=conditioner)
     parameters = [p for p in model.parameters() if p.requires_grad]

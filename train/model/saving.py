@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, ModelMixin, UNet2DConditionModel, UNetMotionModel
 from pydantic import Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPVisionModelWithProjection
 
 from schemas.config import FrozenConfig
@@ -27,6 +27,7 @@ from train.model.man import MotionAdaptiveNorm
 from train.model.mikudance import MikuDance, freeze_for_stage
 from train.model.reference import ReferenceUNet
 from train.noise import NoiseConfig
+from train.weights.files import LoadReport
 
 MANIFEST = "mikudance.json"
 
@@ -94,7 +95,15 @@ def read_manifest(folder: Path) -> SavedModel:
 
 
 def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> tuple[SavedModel, MikuDance]:
-    """A saved network on the CPU. Raises SavedModelError naming the part that is absent."""
+    """A saved network on the CPU. Raises SavedModelError naming the part, or the weights, that are absent."""
+    saved, model, _ = load_model_reported(folder, dtype=dtype)
+    return saved, model
+
+
+def load_model_reported(
+    folder: Path, *, dtype: torch.dtype = torch.float32
+) -> tuple[SavedModel, MikuDance, tuple[LoadReport, ...]]:
+    """As `load_model`, with a report on the weights of each part."""
     saved = read_manifest(folder)
     denoiser_class = UNet2DConditionModel if saved.stage == 1 else UNetMotionModel
     wanted: dict[str, type[ModelMixin]] = {"reference_unet": UNet2DConditionModel, "denoising_unet": denoiser_class}
@@ -104,7 +113,10 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Sav
         wanted["pose_control"] = ControlNetModel
         if saved.stage == 2 and saved.model.motion != "none":
             wanted["motion_control"] = ControlNetModel
-    parts = {name: open_part(kind, folder / name, dtype) for name, kind in wanted.items()}
+    parts, reports = {}, []
+    for name, kind in wanted.items():
+        parts[name], report = open_part(kind, folder / name, dtype)
+        reports.append(report)
     model = MikuDance(
         config=saved.model,
         reference=ReferenceUNet(unet=parts["reference_unet"], man=parts.get("man")),
@@ -113,31 +125,61 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> tuple[Sav
         motion_control=parts.get("motion_control"),
     )
     freeze_for_stage(model, saved.stage)
-    return saved, model
+    return saved, model, tuple(reports)
 
 
 def load_encoders(folder: Path, *, chunk: int, dtype: torch.dtype = torch.float32) -> Encoders:
     """The autoencoder and image encoder beside a saved network. Raises SavedModelError."""
-    vae = open_part(AutoencoderKL, folder / "vae", dtype)
-    return Encoders(vae=vae, image_encoder=open_image_encoder(folder / "image_encoder", dtype), chunk=chunk)
+    vae, _ = open_part(AutoencoderKL, folder / "vae", dtype)
+    encoder, _ = open_image_encoder(folder / "image_encoder", dtype)
+    return Encoders(vae=vae, image_encoder=encoder, chunk=chunk)
 
 
-def open_part(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> Any:
-    """`from_pretrained` from a folder, never from a network address."""
+def open_part(kind: type[ModelMixin], folder: Path, dtype: torch.dtype) -> tuple[Any, LoadReport]:
+    """`from_pretrained` from a folder, never from a network address. Raises SavedModelError, also where the files lack
+    weights: `from_pretrained` would draw those at random.
+    """
     if not (folder / "config.json").is_file():
         raise SavedModelError(
             f"{folder} holds no config.json; a {kind.__name__} in diffusers' format is expected there"
         )
-    return kind.from_pretrained(
-        folder, torch_dtype=dtype, local_files_only=True, use_safetensors=_has_safetensors(folder)
+    model, info = kind.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        local_files_only=True,
+        use_safetensors=_has_safetensors(folder),
+        output_loading_info=True,
     )
+    return model, _complete(model, info, folder)
 
 
-def open_image_encoder(folder: Path, dtype: torch.dtype = torch.float32) -> CLIPVisionModelWithProjection:
-    """A CLIP vision tower from a transformers folder. Raises SavedModelError."""
+def open_image_encoder(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[CLIPVisionModelWithProjection, LoadReport]:
+    """A CLIP vision tower from a transformers folder. Raises SavedModelError, as `open_part` does."""
     if not (folder / "config.json").is_file():
         raise SavedModelError(f"{folder} holds no config.json; a CLIP vision model with projection is expected there")
-    return CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    model, info = CLIPVisionModelWithProjection.from_pretrained(
+        folder, dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    return model, _complete(model, info, folder)
+
+
+def _complete(model: nn.Module, info: dict[str, Any], folder: Path) -> LoadReport:
+    """The report on what `from_pretrained` found. Raises SavedModelError naming the weights that it did not find."""
+    missing = tuple(sorted(info["missing_keys"]))
+    mismatched = tuple((name, tuple(have), tuple(want)) for name, have, want in info["mismatched_keys"])
+    absent = {*missing, *(name for name, _, _ in mismatched)}
+    report = LoadReport(
+        source=str(folder),
+        matched=tuple(sorted(model.state_dict().keys() - absent)),
+        missing=missing,
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+        mismatched=mismatched,
+    )
+    if absent:
+        raise SavedModelError(f"{folder} lacks weights of its network; copy or download it again.\n{report}")
+    return report
 
 
 def _has_safetensors(folder: Path) -> bool:

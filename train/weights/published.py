@@ -12,6 +12,7 @@ itself, diffusers' (in the UNetMotionModel used here) all frames of a window tog
 those of the published code and not equal.
 """
 
+import re
 from pathlib import Path
 
 from diffusers import UNetMotionModel
@@ -22,17 +23,20 @@ from train.model.reference import unreachable_parameters
 from train.weights.bases import POSITIONS, motion_names
 from train.weights.files import LoadReport, WeightsError, lay_over, read_tensors
 
+STEMS = ("reference_unet", "denoising_unet")
+NAME = re.compile(rf"({'|'.join(STEMS)})(?:-(\d+))?\.pth")
+
 
 def load_published(folder: Path, model: MikuDance) -> tuple[LoadReport, ...]:
     """Lays the released files over a stage-2 network: reports for Reference UNet, MAN, denoising UNet.
 
-    Files may carry a step number (`reference_unet-60000.pth`). Raises WeightsError where a tensor that is needed is
-    absent or of another shape.
+    Files may carry a step number (`reference_unet-60000.pth`); those of the highest are taken. Raises WeightsError
+    where a tensor that is needed is absent or of another shape.
     """
     denoiser, man = model.denoiser, model.reference.man
     if not isinstance(denoiser, UNetMotionModel) or man is None:
         raise WeightsError("the released weights are of stage 2 with MAN; set stage: 2 and leave model.motion as it is")
-    path = _find(folder, "reference_unet")
+    path, denoising = _find(folder)
     tensors = read_tensors(path)
     own = {_man_name(name): value for name, value in tensors.items() if name.startswith("man_blocks.")}
     rest = {name: value for name, value in tensors.items() if not name.startswith("man_blocks.")}
@@ -41,8 +45,7 @@ def load_published(folder: Path, model: MikuDance) -> tuple[LoadReport, ...]:
         lay_over(unet, rest, source=path.name, spare=frozenset(unreachable_parameters(unet))),
         lay_over(man, own, source=f"{path.name} (MAN)"),
     ]
-    path = _find(folder, "denoising_unet")
-    reports.append(_denoiser(path, denoiser, read_tensors(path)))
+    reports.append(_denoiser(denoising, denoiser, read_tensors(denoising)))
     return tuple(report.require_complete() for report in reports)
 
 
@@ -57,8 +60,18 @@ def _man_name(name: str) -> str:
     return "blocks." + name.replace("mlp_gamma", "gamma").replace("mlp_beta", "beta")
 
 
-def _find(folder: Path, stem: str) -> Path:
-    files = sorted(folder.glob(f"{stem}*.pth"))
-    if not files:
-        raise WeightsError(f"{folder} holds no {stem}*.pth; download the released files into it")
-    return files[-1]
+def _find(folder: Path) -> tuple[Path, Path]:
+    """Both files of the highest step that both have; names without a number count as step 0."""
+    found: dict[str, dict[int, Path]] = {stem: {} for stem in STEMS}
+    for path in sorted(folder.glob("*.pth")):
+        if match := NAME.fullmatch(path.name):
+            found[match[1]][int(match[2] or 0)] = path
+    reference, denoising = found.values()
+    steps = reference.keys() & denoising.keys()
+    if not steps:
+        names = [path.name for files in found.values() for path in files.values()]
+        raise WeightsError(
+            f"{folder} holds no reference_unet-STEP.pth and denoising_unet-STEP.pth of the same step (found: "
+            f"{', '.join(names) or 'neither'}); download the released files into it"
+        )
+    return reference[max(steps)], denoising[max(steps)]

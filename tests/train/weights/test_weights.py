@@ -147,6 +147,20 @@ def test_released_files(tmp_path: Path, stage2: MikuDance) -> None:
     assert torch.equal(stage2.denoiser.state_dict()[spatial], written["denoising"][spatial])
 
 
+def test_released_files_are_of_the_highest_step_that_both_have(tmp_path: Path, stage2: MikuDance) -> None:
+    write_published(tmp_path)
+    for name in ("reference_unet.pth", "denoising_unet.pth", "reference_unet-9000.pth", "denoising_unet-9000.pth"):
+        (tmp_path / name).touch()
+    (tmp_path / "denoising_unet-70000.pth").touch()
+    reports = load_published(tmp_path, stage2)
+    assert [report.source for report in reports][::2] == ["reference_unet-60000.pth", "denoising_unet-60000.pth"]
+    for path in (*tmp_path.glob("reference_unet*"), tmp_path / "denoising_unet.pth"):
+        path.unlink()
+    (tmp_path / "reference_unet.pth").touch()
+    with pytest.raises(WeightsError, match=r"of the same step \(found: reference_unet\.pth, denoising_unet-60000\.pth"):
+        load_published(tmp_path, stage2)
+
+
 def test_released_man_computes_what_the_published_formula_says(tmp_path: Path, stage2: MikuDance) -> None:
     tensors = write_published(tmp_path)["reference"]
     load_published(tmp_path, stage2)
