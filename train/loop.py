@@ -100,11 +100,12 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
             *(config.stage, step + 1, config.steps, ranks.world, beginning.release),
         )
     batches = reader.batches(state, rank=ranks.rank, world=ranks.world, micro_batch=config.micro_batch)
+    compat = config.model.motion_compat
     interrupted = exported = False
     with closing(batches), checkpointer.settling():
         while step < config.steps and not interrupted:
             began = time.perf_counter()
-            micro = [finish(batch, ranks.device) for batch in islice(batches, accumulation)]
+            micro = [finish(batch, ranks.device, compat=compat) for batch in islice(batches, accumulation)]
             loaded = time.perf_counter()
             result = train_step(micro, step=step + 1, stop=stop.received)
             step, state, interrupted = step + 1, state.advanced(), result.stop

@@ -46,7 +46,7 @@ class Validator:
         return {"validation_psnr": float(means[0]), "validation_psnr_autoencoder": float(means[1])}
 
     def _one(self, batch: TrainBatch, step: int) -> tuple[float, float]:
-        batch = finish(batch, self._ranks.device)
+        batch = finish(batch, self._ranks.device, compat=self._config.model.motion_compat)
         conditions = self._conditioner.conditions(batch, keep_all(1))
         target = signed(batch.target[0])
         frames, _, height, width = target.shape

@@ -97,6 +97,5 @@ def _sample(index: int, frames: int, size: int, seed: int) -> dict[str, torch.Te
         "cam_to_world": pose,
         "intrinsics": camera.repeat(frames, 1),
         "reference_cam_to_world": torch.eye(4, dtype=torch.float64),
-        "reference_intrinsics": camera,
         "frame_step": torch.tensor(1),
     }

@@ -54,7 +54,6 @@ def assemble(encoded: EncodedSample, config: ReaderConfig) -> TrainBatch:
         cam_to_world=torch.from_numpy(cameras[frames])[None],
         intrinsics=torch.from_numpy(lenses[frames])[None],
         reference_cam_to_world=torch.from_numpy(cameras[[window.reference]]),
-        reference_intrinsics=torch.from_numpy(lenses[[window.reference]]),
         frame_step=torch.tensor([window.step]),
     )
 

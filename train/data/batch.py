@@ -23,10 +23,10 @@ class TrainBatch:
     [B, F, 3, H, W], black where nobody is seen. scene_motion: float32 [B, F, 2, h, w], (dx, dy) in pixels of H × W,
     arriving at the frame from the window's frame before it; zero at frame 0. scene_motion_valid: bool [B, F, h, w].
     scene_motion_stored: bool [B], False where the maps are still to be computed (`train.data.motion.finish` does, on
-    the device). inverse_depth: float32 [B, h, w] of the reference, in the cameras' scale. cam_to_world: float64
-    [B, F, 4, 4]; intrinsics: float64 [B, F, 4], fx fy cx cy in pixels of H × W; the reference's own camera:
-    reference_cam_to_world float64 [B, 4, 4] and reference_intrinsics float64 [B, 4]. frame_step: int64 [B], frames of
-    the clip between two of the window.
+    the device, and replaces them where the network takes published ones). inverse_depth: float32 [B, h, w] of the
+    reference, in the cameras' scale. cam_to_world: float64 [B, F, 4, 4]; intrinsics: float64 [B, F, 4], fx fy cx cy in
+    pixels of H × W. reference_cam_to_world: float64 [B, 4, 4], the reference's own camera. frame_step: int64 [B],
+    frames of the clip between two of the window.
     """
 
     sample_ids: tuple[str, ...]
@@ -46,7 +46,6 @@ class TrainBatch:
     cam_to_world: Tensor
     intrinsics: Tensor
     reference_cam_to_world: Tensor
-    reference_intrinsics: Tensor
     frame_step: Tensor
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ workers only decide who reads a sample, never which one comes next.
 | --- | --- |
 | camera_share None | every eligible clip of either kind once, mixed |
 | camera_share 0 or 1 | every eligible character (camera) clip once |
-| camera_share c | every eligible character clip once, and camera clips evenly spread between them to make up c |
+| camera_share c | every eligible character clip once, and camera clips (one or more) evenly between them to make c |
 
 Camera clips under a share go on from epoch to epoch through permutations of all of them: each is seen equally often.
 """
@@ -64,7 +64,8 @@ class SampleOrder:
             self._main, self._extra = kinds["character"], kinds["camera"]
         self._main_size = sum(map(len, self._main))
         self._extra_total = sum(map(len, self._extra))
-        self._extra_size = round(self._main_size * share / (1 - share)) if share and share < 1 else 0
+        # A small share of few clips is still a share: one camera clip, not none.
+        self._extra_size = max(1, round(self._main_size * share / (1 - share))) if share and share < 1 else 0
         if not self._main_size or (self._extra_size and not self._extra_total):
             raise DatasetError(self._empty(release, kinds))
 

@@ -55,7 +55,8 @@ class SampleReader:
         else:
             pictures = style_members(window.style)
         layouts: dict[str, MapLayout] = {}
-        if config.stage == 2 and window.step == meta.frame_step:
+        # Published maps are never read: see `train.data.motion`.
+        if config.stage == 2 and window.step == meta.frame_step and meta.motion_compat == "paper":
             layouts = map_layouts(meta)
         absent = [name for name in (*pictures, *WHOLE_ARRAYS, *layouts) if name not in members]
         if absent:

@@ -77,6 +77,14 @@ def test_camera_share(characters, cameras, share, epochs):
             assert abs(held - length * sum(camera_counts) / len(samples)) < 1 + 1e-9
 
 
+@pytest.mark.parametrize("characters", [1, 10, 24])
+def test_a_small_share_of_few_clips_is_one_camera_clip(characters):
+    order = SampleOrder(release=release_of(characters, 5), config=ReaderConfig(camera_share=0.02))
+    assert order.epoch_size == characters + 1
+    with pytest.raises(DatasetError, match="camera_share"):
+        SampleOrder(release=release_of(characters, 0), config=ReaderConfig(camera_share=0.02))
+
+
 @pytest.mark.parametrize(("share", "kind"), [(0.0, "character"), (1.0, "camera")])
 def test_one_kind_only(share, kind):
     release = release_of(12, 7)
