@@ -17,6 +17,7 @@ from train.config import TrainConfig
 from train.fsdp import unet_blocks
 from train.model.build import POSE_CHANNELS, build_stage1, build_stage2
 from train.model.config import LATENT_CHANNELS, MIXED_PICTURES
+from train.model.encoders import true_image_encoder, true_vae
 from train.model.mikudance import MikuDance
 
 TOKENS = 257
@@ -33,6 +34,8 @@ class Estimate:
     trained: int
     weights: int
     optimizer: int
+    average: int
+    accumulated: int
     gathered: int
     activations: int
     operations: int
@@ -43,7 +46,7 @@ class Estimate:
 
     @property
     def memory(self) -> int:
-        return self.weights + self.optimizer + self.gathered + self.activations
+        return self.weights + self.optimizer + self.average + self.accumulated + self.gathered + self.activations
 
     @property
     def step_seconds(self) -> float:
@@ -59,6 +62,8 @@ class Estimate:
             f"memory of one of {self.ranks} ranks, GiB",
             f"  weights          {self.weights / gib:8.2f}   float32, sharded, and the frozen encoders",
             f"  optimiser        {self.optimizer / gib:8.2f}   gradients, two moments, sharded",
+            f"  average          {self.average / gib:8.2f}   of the weights that train (optimizer.ema_decay), sharded",
+            f"  accumulated      {self.accumulated / gib:8.2f}   gradients between micro batches, not sharded",
             f"  gathered         {self.gathered / gib:8.2f}   Reference UNet whole, two blocks of each other network",
             f"  activations      {self.activations / gib:8.2f}   kept for the backward pass",
             f"  together         {self.memory / gib:8.2f}   without the allocator's reserve and the encoders' peak",
@@ -79,20 +84,14 @@ def estimate(config: TrainConfig, *, ranks: int) -> Estimate:
         model = build_stage1(config.model)
         if config.stage == 2:
             model = build_stage2(config.model, model)
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            latent_channels=LATENT_CHANNELS,
-        )
+        vae, image_encoder = true_vae(), true_image_encoder()
     model.train()
     if config.parallel.checkpointing:
         model.enable_checkpointing()
     counts = {name: _count(part) for name, part in model.parts().items()}
-    counts["vae"] = _count(vae)
+    counts |= {"vae": _count(vae), "image_encoder": _count(image_encoder)}
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    frozen_bytes = _count(vae) * (2 if half else 4)
+    frozen_bytes = (counts["vae"] + counts["image_encoder"]) * (2 if half else 4)
     shards = config.parallel.shard_ranks or ranks
     kept, forward = _forward(config, model.to(torch.bfloat16 if half else torch.float32))
     # Backward: twice the forward where weights train, once where only activations pass through; checkpointing adds one.
@@ -102,6 +101,9 @@ def estimate(config: TrainConfig, *, ranks: int) -> Estimate:
         trained=trained,
         weights=4 * sum(_count(part) for part in model.parts().values()) // shards + frozen_bytes,
         optimizer=12 * trained // shards,
+        average=0 if config.optimizer.ema_decay is None else 4 * trained // shards,
+        # Sharded, gradients are summed over micro batches before they are reduced: whole, in float32, on every rank.
+        accumulated=4 * trained if ranks > 1 and accumulation > 1 else 0,
         gathered=(2 if half else 4) * (_count(model.reference) + 2 * _largest_block(model.denoiser)),
         activations=kept,
         operations=int(passes * forward),

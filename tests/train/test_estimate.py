@@ -4,6 +4,9 @@ import torch
 from train.config import load_config
 from train.estimate import _kept_bytes, estimate
 
+CLIP = 303_179_776 + 1024 * 768
+"""Vision tower of ViT-L/14 and its projection."""
+
 
 def test_the_papers_stage_2_counts() -> None:
     """Parameters against the published counts; the bank against 52 MB a frame in half precision at 768²."""
@@ -13,11 +16,30 @@ def test_the_papers_stage_2_counts() -> None:
         "man": 8_126_848,
         "denoising_unet": 1_312_730_244,
         "vae": 83_653_863,
+        "image_encoder": CLIP,
     }
     assert result.trained == 453_209_280 + 8_126_848
     assert result.optimizer == 12 * result.trained // 16
     assert result.activations > 24 * 52e6
     assert "trained" in str(result)
+
+
+def test_memory_of_stage_1_by_hand() -> None:
+    """From the published counts: two UNets, the Reference UNet's first convolution wider by 16 channels, and its
+    2,454,404 unreachable parameters that do not train; encoders in half precision.
+    """
+    unet, wider = 859_520_964, 320 * 16 * 9
+    trained = 2 * unet + wider - 2_454_404
+    settings = ["micro_batch=1", "reader.size=[256, 256]"]
+    plain = estimate(load_config("stage1.yaml", [*settings, "global_batch=8"]), ranks=8)
+    assert plain.trained == trained
+    assert plain.weights == 4 * (2 * unet + wider) // 8 + 2 * (83_653_863 + CLIP)
+    assert (plain.optimizer, plain.average, plain.accumulated) == (12 * trained // 8, 0, 0)
+    more = estimate(load_config("stage1.yaml", [*settings, "global_batch=16", "optimizer.ema_decay=0.999"]), ranks=8)
+    assert (more.average, more.accumulated) == (4 * trained // 8, 4 * trained)
+    assert more.memory - plain.memory == more.average + more.accumulated
+    alone = estimate(load_config("stage1.yaml", [*settings, "global_batch=2"]), ranks=1)
+    assert alone.accumulated == 0  # one rank adds into the gradients that the optimiser reads
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from train.model.config import LATENT_CHANNELS
 
@@ -104,3 +104,29 @@ class Encoders(nn.Module):
         std = small.new_tensor(CLIP_STD)[:, None, None]
         hidden = encoder.vision_model(((small - mean) / std).to(encoder.dtype)).last_hidden_state
         return encoder.visual_projection(encoder.vision_model.post_layernorm(hidden))
+
+
+def true_vae() -> AutoencoderKL:
+    """Stable Diffusion's autoencoder (sd-vae-ft-mse) without its weights: 83,653,863 parameters."""
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=LATENT_CHANNELS,
+    )
+
+
+def true_image_encoder() -> CLIPVisionModelWithProjection:
+    """CLIP ViT-L/14's vision tower (sd-image-variations-diffusers) without its weights: 303,966,208 parameters."""
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=1024,
+            intermediate_size=4096,
+            num_hidden_layers=24,
+            num_attention_heads=16,
+            image_size=224,
+            patch_size=14,
+            projection_dim=768,
+        )
+    )
