@@ -1,14 +1,14 @@
 """Reads and writes the YAML form of a configuration; errors name the key, the cause and the nearest right name."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.config import FrozenConfig
+from schemas.config_errors import explain
 from schemas.strict_yaml import YamlError, read_yaml
 
 Config = TypeVar("Config", bound=FrozenConfig)
@@ -44,9 +44,8 @@ def validate(model: type[Config], data: dict[str, Any], name: str) -> Config:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = error.errors()
-        lines = [_explain(model, problem) for problem in problems]
-        if any(problem["type"] in _OF_ANOTHER_VERSION for problem in problems):
+        lines = explain(model, error)
+        if any(problem["type"] in _OF_ANOTHER_VERSION for problem in error.errors()):
             lines.append(_ANOTHER_VERSION)
         raise ConfigError(f"{name}:\n" + "\n".join(f"  {line}" for line in lines)) from error
 
@@ -102,37 +101,3 @@ def _commented(config: BaseModel, indent: str) -> list[str]:
             text = yaml.safe_dump(dumped, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10_000)
             lines.append(f"{indent}{name}: {text.strip().removesuffix('...').strip()}")
     return lines
-
-
-def _explain(model: type[BaseModel], problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
-    if path == "schema_version":
-        return f"{path}: {problem['input']!r} is not read by this version: use the one that wrote it, or a newer one"
-    if problem["type"] != "extra_forbidden":
-        return f"{path}: {problem['msg']} (found {problem['input']!r:.80})"
-    unknown = str(problem["loc"][-1])
-    names = _names_at(model, problem["loc"][:-1])
-    close = difflib.get_close_matches(unknown, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? rename it, or" if close else f"known here: {', '.join(sorted(names))};"
-    return f"{path}: unknown key; {hint} remove it"
-
-
-def _names_at(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
-    """Field names of the section at `loc`; pydantic puts a union member's tag into `loc` after the field's name."""
-    current: list[type[BaseModel]] = [model]
-    for part in loc:
-        following: list[type[BaseModel]] = []
-        for candidate in current:
-            field = candidate.model_fields.get(str(part))
-            if field is not None:
-                following.extend(_models_in(field.annotation))
-            elif any(str(part) == getattr(f.default, "value", f.default) for f in candidate.model_fields.values()):
-                following.append(candidate)
-        current = following or current
-    return [name for candidate in current for name in candidate.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models_in(argument)]

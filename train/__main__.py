@@ -4,23 +4,8 @@ import argparse
 import logging
 import sys
 
-from train.checkpoint import CheckpointError
-from train.config import ConfigError, load_config, packaged_configs
-from train.data.errors import DatasetError, ShardError, StateError
-from train.model.saving import SavedModelError
-from train.step import NonFiniteLossError
-from train.weights.files import WeightsError
-
-EXPECTED = (
-    CheckpointError,
-    ConfigError,
-    DatasetError,
-    NonFiniteLossError,
-    SavedModelError,
-    ShardError,
-    StateError,
-    WeightsError,
-)
+from train.config import load_config, packaged_configs
+from train.refusals import EXPECTED
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from schemas.config import FrozenConfig
+from schemas.config_errors import explain
 from schemas.strict_yaml import YamlError, read_yaml
 from train.data.config import ReaderConfig
 from train.model.config import DropoutConfig, EncodingConfig, ModelConfig
@@ -122,7 +123,7 @@ def load_config(name: str, settings: list[str] | None = None) -> TrainConfig:
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise ConfigError("\n  ".join([f"{name}:", *explain(TrainConfig, error)])) from error
 
 
 def packaged_configs() -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from train.__main__ import EXPECTED
 from train.autoencoder import train_autoencoder
 from train.config import TrainConfig, load_config
 from train.loop import train
 from train.metrics import read_metrics
+from train.refusals import EXPECTED
 
 log = logging.getLogger("train.demo")
 

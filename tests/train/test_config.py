@@ -40,7 +40,11 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
     ("text", "settings", "message"),
     [
         ("stage: 2", [], "make them equal"),
-        ("lerning_rate: 1", [], "lerning_rate"),
+        ("lerning_rate: 1", [], "lerning_rate: unknown key"),
+        ("optimizer: {learning_rat: 1}", [], "optimizer.learning_rat: unknown key"),
+        ("noise: {ofset: 1}", [], "noise.ofset: unknown key; did you mean 'offset'"),
+        ("wombat: 1", [], "wombat: unknown key; known here: .*validation"),
+        ("steps: 0", [], r"steps: Input should be greater than or equal to 1 \(found 0\)"),
         ("- a", [], "holds no settings"),
         ("a: [", [], "is not valid YAML"),
         ("steps: 5", ["steps"], "key.subkey=value"),
@@ -54,8 +58,10 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
 def test_refusals_name_the_setting(tmp_path: Path, text: str, settings: list[str], message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as refused:
         load_config(str(path), settings)
+    assert "https://" not in str(refused.value)
+    assert "Value error" not in str(refused.value)
 
 
 def test_an_unknown_name_lists_the_packaged_ones() -> None:
