@@ -1,13 +1,19 @@
-"""Step time of the trainer against the bare modules in a loop, on one rank.
+"""Step time of the trainer against the bare modules in a loop.
 
-    python -m bench.train_step [--steps 20]
+    python -m bench.train_step [--steps 20]               # one rank, where the trainer shards nothing
+    python -m bench.train_step --ranks 2 [--steps 20]     # gloo ranks of this machine, sharded by FSDP2
 
 Both do the same work on batches of the same shape: encode, add noise, predict, backward, clip, AdamW. The trainer adds
-the reader, keyed random numbers, FSDP, the check for NaN, agreement between ranks and metrics. Steps of both alternate,
-so that a busy machine slows both alike; medians are compared, of wall time on a GPU and of processor time on a CPU.
+the reader, keyed random numbers, the check for NaN, agreement between ranks and metrics; on several ranks also FSDP and
+the exchange of weights and gradients, while each rank's bare loop trains a copy of its own on the same local batch and
+exchanges nothing. Steps of both alternate, so that a busy machine slows both alike; medians of the first rank are
+compared, of wall time on a GPU and of processor time on a CPU.
 """
 
 import argparse
+import multiprocessing
+import os
+import socket
 import statistics
 import tempfile
 import time
@@ -26,13 +32,16 @@ from train.distributed import Ranks, process_group
 from train.loop import open_networks
 from train.metrics import MetricsWriter
 from train.model.conditions import ConditionEncoder
+from train.model.mikudance import named_weights
 from train.networks import open_encoders, open_model
 from train.optim import ShardedAdamW
 from train.step import LossFunction, TrainStep
 
 SIDE = 256
 CHANNELS = [64, 128, 128, 128]
-"""A step of seconds on one core. FSDP's hooks take a fixed time a step, which would be most of a smaller one."""
+"""A step of seconds on one core: what the trainer adds takes a fixed time, which would be most of a smaller one."""
+LOCAL_BATCH = 4
+"""Samples of a step on each rank."""
 
 
 def bare_step(config: TrainConfig, batch: TrainBatch, ranks: Ranks) -> Callable[[], None]:
@@ -63,32 +72,73 @@ def bare_step(config: TrainConfig, batch: TrainBatch, ranks: Ranks) -> Callable[
     return step
 
 
-def trainer_step(config: TrainConfig, ranks: Ranks, metrics: MetricsWriter) -> Callable[[], None]:
+def trainer_step(config: TrainConfig, ranks: Ranks, metrics: MetricsWriter | None) -> Callable[[], None]:
     """One turn of the loop of `train.loop`, without checkpoints and validation."""
     reader = config.reader.build(root=config.dataset, global_batch=config.global_batch)
     model, encoders = open_networks(config, ranks)
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=config.stage)
     losses = LossFunction(config=config, model=model, conditioner=conditioner)
-    optimizer = ShardedAdamW(parameters=dict(model.named_parameters()), config=config.optimizer, steps=config.steps)
+    optimizer = ShardedAdamW(parameters=named_weights(model), config=config.optimizer, steps=config.steps)
     take = TrainStep(config=config, model=model, losses=losses, optimizer=optimizer, average=None, ranks=ranks)
-    batches = reader.batches(reader.start(), rank=0, world=1, micro_batch=config.micro_batch)
+    batches = reader.batches(reader.start(), rank=ranks.rank, world=ranks.world, micro_batch=config.micro_batch)
     number = 0
 
     def step() -> None:
         nonlocal number
         number += 1
-        micro = [finish(batch, ranks.device) for batch in islice(batches, config.accumulation(1))]
+        micro = [finish(batch, ranks.device) for batch in islice(batches, config.accumulation(ranks.world))]
         result = take(micro, step=number, stop=False)
-        metrics.write(number, {"loss": result.loss, "gradient_norm": result.gradient_norm})
+        if metrics is not None:
+            metrics.write(number, {"loss": result.loss, "gradient_norm": result.gradient_norm})
 
     return step
+
+
+def compare(config: TrainConfig, steps: int) -> None:
+    """Alternates both and prints what the first rank took."""
+    torch.set_num_threads(1)
+    with process_group(config.parallel) as ranks:
+        gpu = ranks.device.type == "cuda"
+        reader = config.reader.build(root=config.dataset, global_batch=config.global_batch)
+        stream = reader.batches(reader.start(), rank=ranks.rank, world=ranks.world, micro_batch=LOCAL_BATCH)
+        batch = finish(next(stream), ranks.device)
+        metrics = None
+        if ranks.first:
+            metrics = MetricsWriter(folder=config.output, first_step=1, last_step=config.steps)
+        clock = time.perf_counter if gpu else time.process_time
+        takes = {"bare modules": bare_step(config, batch, ranks), "trainer": trainer_step(config, ranks, metrics)}
+        times: dict[str, list[float]] = {name: [] for name in takes}
+        for turn in range(steps + 2):
+            for name, take in takes.items():
+                began = clock()
+                take()
+                if gpu:
+                    torch.cuda.synchronize()
+                if turn >= 2:  # the first two warm up
+                    times[name].append(clock() - began)
+        if metrics is None:
+            return
+        metrics.close()
+        medians = {name: statistics.median(values) for name, values in times.items()}
+        for name, seconds in medians.items():
+            kind = "wall" if gpu else "processor"
+            print(f"train step, {name}: {seconds * 1000:.0f} ms {kind} time (median of {steps})")
+        ratio = medians["trainer"] / medians["bare modules"]
+        goal = " (at most 1.05 wanted)" if ranks.world == 1 else ""
+        print(f"train step on {ranks.world} ranks, trainer / bare modules: {ratio:.3f}{goal}")
+
+
+def _rank(config: TrainConfig, steps: int, rank: int, world: int, port: int) -> None:
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in place.items()}
+    compare(config, steps)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--ranks", type=int, default=1)
     given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         small_dataset(folder / "dataset", size=(SIDE, SIDE))
@@ -97,36 +147,30 @@ def main(arguments: list[str] | None = None) -> None:
             [
                 f"dataset={folder / 'dataset'}",
                 f"output={folder / 'run'}",
-                "micro_batch=4",
+                f"micro_batch={LOCAL_BATCH}",
+                f"global_batch={given.ranks * LOCAL_BATCH}",
                 "validation.samples=0",
                 f"reader.size=[{SIDE}, {SIDE}]",
                 f"model.unet.block_out_channels={CHANNELS}",
             ],
         )
-        with process_group(config.parallel) as ranks:
-            gpu = ranks.device.type == "cuda"
-            reader = config.reader.build(root=config.dataset, global_batch=4)
-            batch = finish(next(reader.batches(reader.start(), rank=0, world=1, micro_batch=4)), ranks.device)
-            metrics = MetricsWriter(folder=config.output, first_step=1, last_step=config.steps)
-            bare, whole = bare_step(config, batch, ranks), trainer_step(config, ranks, metrics)
-            steps = {"bare modules": bare, "trainer": whole}
-            times: dict[str, list[float]] = {name: [] for name in steps}
-            for turn in range(given.steps + 2):
-                for name, step in steps.items():
-                    began = time.perf_counter() if gpu else time.process_time()
-                    step()
-                    if gpu:
-                        torch.cuda.synchronize()
-                    if turn >= 2:  # the first two warm up
-                        times[name].append((time.perf_counter() if gpu else time.process_time()) - began)
-            metrics.close()
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    unit_name = "wall" if gpu else "processor"
-    for name, seconds in medians.items():
-        print(f"train step, {name}: {seconds * 1000:.0f} ms {unit_name} time (median of {given.steps})")
-    print(
-        f"train step, trainer / bare modules: {medians['trainer'] / medians['bare modules']:.3f} (at most 1.05 wanted)"
-    )
+        if given.ranks == 1:
+            compare(config, given.steps)
+            return
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        spawn = multiprocessing.get_context("spawn")
+        processes = [
+            spawn.Process(target=_rank, args=(config, given.steps, rank, given.ranks, port))
+            for rank in range(given.ranks)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+            if process.exitcode:
+                raise SystemExit(process.exitcode)
 
 
 if __name__ == "__main__":
