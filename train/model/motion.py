@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from extractors.geometry.cameras import cell_centres, unproject
+from extractors.geometry.rigid import invert
 from train.data.batch import TrainBatch
 from train.model.config import ModelConfig
 
@@ -63,14 +65,10 @@ def camera_rays(
     do not depend on the world's origin; the cell at row i, column j looks through frame pixel
     ((j + 0.5)·8 − 0.5, (i + 0.5)·8 − 0.5).
     """
-    width, height = (side // 8 for side in size)
-    pose = torch.linalg.inv(reference_cam_to_world)[:, None] @ cam_to_world
-    fx, fy, cx, cy = (value[..., None, None] for value in intrinsics.unbind(-1))
-    like = {"dtype": torch.float64, "device": pose.device}
-    v, u = torch.meshgrid(torch.arange(height, **like), torch.arange(width, **like), indexing="ij")
-    x, y = ((u + 0.5) * 8 - 0.5 - cx) / fx, ((v + 0.5) * 8 - 0.5 - cy) / fy
-    local = torch.stack(torch.broadcast_tensors(x, y, torch.ones_like(x)), dim=2)
-    direction = torch.einsum("bfij,bfjhw->bfihw", pose[..., :3, :3], local)
+    pose = invert(reference_cam_to_world)[:, None] @ cam_to_world
+    cells = torch.from_numpy(cell_centres((size[0] // 8, size[1] // 8), size)).to(pose.device)
+    local = unproject(cells, 1.0, intrinsics[..., None, None, :])
+    direction = torch.einsum("bfij,bfhwj->bfihw", pose[..., :3, :3], local)
     direction = direction / direction.norm(dim=2, keepdim=True)
     origin = pose[..., :3, 3][..., None, None].expand_as(direction)
     return torch.cat([torch.linalg.cross(origin, direction, dim=2), direction], dim=2).float()
