@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.video.ffmpeg import VideoError
+from stages.video.ffmpeg import DEMUXERS, VideoError, as_input
 
 
 def first_frame(video: Path, picture: Path) -> None:
@@ -11,7 +11,8 @@ def first_frame(video: Path, picture: Path) -> None:
 
     if not video.is_file():
         raise VideoError(f"{video} does not exist")
-    with av.open("file:" + str(video.absolute()), options={"protocol_whitelist": "file"}) as container:
+    options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+    with av.open(as_input(video), options=options) as container:
         frame = next(container.decode(video=0), None)
     if frame is None:
         raise VideoError(f"{video} has no frame")

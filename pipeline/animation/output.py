@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from stages.video.ffmpeg import find_binary
+from stages.video.ffmpeg import DEMUXERS, Limits, as_input, find_binary, input_options
 
 TIMEOUT_S = 3600
 _COLOURS = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
@@ -18,7 +19,12 @@ _TO_BT709 = ["-vf", "scale=out_color_matrix=bt709"]
 _CODECS = {
     ".mp4": ("libx264", "yuv420p", [*_TO_BT709, "-crf", "16", "-preset", "medium", *_COLOURS]),
     ".webm": ("libvpx-vp9", "yuv420p", [*_TO_BT709, "-crf", "24", "-b:v", "0", "-row-mt", "1", *_COLOURS]),
-    ".gif": ("gif", "pal8", ["-filter_complex", "split[a][b];[a]palettegen[p];[b][p]paletteuse"]),
+    # A palette for each frame: one for all of them would hold the whole video in memory until the last has come.
+    ".gif": (
+        "gif",
+        "pal8",
+        ["-filter_complex", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"],
+    ),
 }
 _SOUND = {".mp4": "aac", ".webm": "libopus"}
 FORMATS = (*_CODECS, "a folder for png frames")
@@ -67,9 +73,7 @@ def write_animation(path: Path, frames: Iterable[np.ndarray], *, fps: float, sou
 
 def has_sound(video: Path) -> bool:
     """Whether a video file has a sound track."""
-    import av
-
-    with av.open("file:" + str(video.absolute()), options={"protocol_whitelist": "file"}) as container:
+    with _opened(video) as container:
         return bool(container.streams.audio)
 
 
@@ -78,6 +82,13 @@ def side_by_side(panels: Sequence[np.ndarray]) -> np.ndarray:
     gap = np.full((panels[0].shape[0], 4, 3), 32, np.uint8)
     row = np.concatenate(list(chain.from_iterable((gap, panel) for panel in panels))[1:], axis=1)
     return np.pad(row, ((0, row.shape[0] % 2), (0, row.shape[1] % 2), (0, 0)), mode="edge")
+
+
+def _opened(video: Path) -> Any:
+    """A foreign file as a PyAV container, kept from opening others."""
+    import av
+
+    return av.open(as_input(video), options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS})
 
 
 def _write_pictures(path: Path, frames: Iterable[np.ndarray], folder: Path) -> int:
@@ -122,10 +133,13 @@ def _write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
 
 def _with_sound(silent: Path, sound: Sound, duration_s: float) -> Path:
     """The sound is encoded anew: copying would tie it to the containers that its codec fits."""
+    with _opened(sound.path) as container:
+        begins_s = (container.start_time or 0) / 1e6  # ffmpeg counts its seeks from there, not from time 0
     done = silent.with_stem("sounding")
+    foreign = [word for name, value in input_options(Limits()).items() for word in (f"-{name}", str(value))]
     command = [
-        *(find_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-protocol_whitelist", "file,pipe"),
-        *("-i", str(silent), "-ss", f"{max(sound.start_s, 0):.6f}", "-i", str(sound.path)),
+        *(find_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-i", as_input(silent)),
+        *(*foreign, "-ss", f"{max(sound.start_s - begins_s, 0):.6f}", "-i", as_input(sound.path)),
         *("-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", "-c:a", _SOUND[silent.suffix]),
         *("-t", f"{duration_s:.6f}", str(done)),
     ]
