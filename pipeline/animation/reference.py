@@ -1,5 +1,6 @@
 """The picture that is animated: fitted to the output, its pose, its depth, and that depth in the driving's unit."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -7,8 +8,9 @@ from typing import Literal
 import cv2
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from extractors.depth.imported import ImportedDepthConfig
 from schemas.artifacts.depth import DepthArtifact
 from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.header import Header, read_header
@@ -27,6 +29,10 @@ MAX_GROWTH = 4
 """A picture may be enlarged by this much, not more."""
 REPEATS = 16
 """Pose backends believe in people who last; the picture is shown to them as a clip of so many equal frames."""
+UNBOUNDED = {"I": "whole numbers of 32 bits", "F": "floating-point numbers"}
+"""Modes of Pillow whose values have no range, in words."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow's readers raise for damaged files, by format; UnidentifiedImageError is an OSError."""
 Fit = Literal["crop", "pad"]
 
 
@@ -50,15 +56,7 @@ def load_picture(path: Path, size: tuple[int, int], fit: Fit = "crop") -> np.nda
 
     crop: the middle, filling the frame; pad: all of it, with the border's colours continued. Raises PictureError.
     """
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise PictureError(f"{path} has {opened.width} × {opened.height} pixels; make it smaller")
-            upright = ImageOps.exif_transpose(opened).convert("RGBA")
-    except FileNotFoundError as error:
-        raise PictureError(f"{path} does not exist; give a picture file") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise PictureError(f"{path} is not a picture that can be read ({error}); give a png, jpg or webp") from error
+    upright = _upright(path)
     white = Image.new("RGBA", upright.size, "white")
     image = np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
     height, width = image.shape[:2]
@@ -88,7 +86,9 @@ def read_reference(
     wants_person: bool,
     wants_depth: bool,
 ) -> ReferencePicture:
-    """The picture with its pose and depth. Raises PictureError for an unusable file, or where nobody is found."""
+    """The picture with its depth, and with its pose where a person is wanted. Raises PictureError for an unusable file,
+    or where nobody is found.
+    """
     image = load_picture(path, size, fit)
     source = file_sha256(path)[:SOURCE_ID_LENGTH]
     clip = Clip(
@@ -105,17 +105,44 @@ def read_reference(
     tables: dict[str, pa.Table] = {"decode": _as_clip(image, clip, REPEATS)}
     tables["pose"] = pose.run(clip, tables)
     body = PoseArtifact.from_table(tables["pose"]).body[0]
-    if read_header(tables["pose"]).status == "no_person":
-        if wants_person:
-            raise PictureError(
-                f"{path}: no person was found in the picture; give one that shows the character whole, or say "
-                "--camera-only for a picture without one"
-            )
-        body = None
+    if wants_person and read_header(tables["pose"]).status == "no_person":
+        raise PictureError(
+            f"{path}: no person was found in the picture; give one that shows the character whole, or say "
+            "--camera-only for a picture without one"
+        )
     inverse_depth = None
-    if wants_depth and not depth.config.backend.needs_camera:
+    if wants_depth and sees_pictures(depth):
         inverse_depth = DepthArtifact.from_table(depth.run(clip, tables)).inverse_depth[0]
-    return ReferencePicture(image, body, inverse_depth)
+    return ReferencePicture(image, body if wants_person else None, inverse_depth)
+
+
+def sees_pictures(depth: DepthStage) -> bool:
+    """Whether a depth backend knows depth from a picture alone, without a video's cameras or files."""
+    backend = depth.config.backend
+    return not (backend.needs_camera or isinstance(backend, ImportedDepthConfig))
+
+
+def _upright(path: Path) -> Image.Image:
+    """A picture file as RGBA, upright by its EXIF tag. Raises PictureError."""
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise PictureError(f"{path} has {opened.width} × {opened.height} pixels; make it smaller")
+            if opened.mode in UNBOUNDED:
+                raise PictureError(
+                    f"{path} holds {UNBOUNDED[opened.mode]}, of which nothing says what is white; save it with 8 or 16 "
+                    "bits a colour"
+                )
+            turned = ImageOps.exif_transpose(opened)
+            if turned.mode.startswith("I;16"):  # Pillow would cut such values off at 255
+                turned = Image.fromarray(np.round(np.asarray(turned) / 257).astype(np.uint8))
+            return turned.convert("RGBA")
+    except FileNotFoundError as error:
+        raise PictureError(f"{path} does not exist; give a picture file") from error
+    except PictureError:
+        raise
+    except BROKEN as error:
+        raise PictureError(f"{path} is not a picture that can be read ({error}); give a png, jpg or webp") from error
 
 
 def mapped_depth(reference: np.ndarray | None, driving: np.ndarray, size: tuple[int, int], scale: float) -> np.ndarray:

@@ -1,12 +1,18 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.animation.reference import PictureError, load_picture, mapped_depth
+from extractors.depth.imported import ImportedDepthConfig
+from pipeline.animation.reference import PictureError, load_picture, mapped_depth, read_reference
+from schemas.artifacts.header import Header
+from schemas.artifacts.pose import PoseArtifact
+from schemas.clip import Clip
+from stages.depth import DepthConfig, DepthStage
 
 
 def gradient(width: int, height: int) -> np.ndarray:
@@ -48,6 +54,64 @@ def test_refusals(tmp_path: Path) -> None:
     Image.fromarray(gradient(20, 20)).save(tmp_path / "a.png")
     with pytest.raises(PictureError, match="20 × 20 pixels, too small for an output of 128 × 128"):
         load_picture(tmp_path / "a.png", (128, 128))
+
+
+def test_sixteen_bits_of_grey_keep_their_shades(tmp_path: Path) -> None:
+    ramp = np.tile(np.linspace(0, 65535, 128), (128, 1)).round().astype(np.uint16)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+        shown = load_picture(tmp_path / name, (128, 128))
+        np.testing.assert_allclose(shown[..., 0], ramp / 257, atol=0.51)
+
+
+@pytest.mark.parametrize(("kind", "words"), [(np.float32, "floating-point"), (np.int32, "32 bits")])
+def test_values_without_a_white_are_refused(tmp_path: Path, kind: type, words: str) -> None:
+    Image.fromarray(np.ones((128, 128), kind)).save(tmp_path / "a.tif")
+    with pytest.raises(PictureError, match=words):
+        load_picture(tmp_path / "a.tif", (128, 128))
+
+
+def test_a_damaged_chunk_is_refused_in_words(tmp_path: Path) -> None:
+    """A png in several chunks, the checksum of a later one being wrong: a SyntaxError of Pillow's."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    place = data.index(b"IDAT", data.index(b"IDAT") + 4)
+    data[place : place + 4] = b"\x01\x02\x03\x04"
+    (tmp_path / "a.png").write_bytes(bytes(data))
+    with pytest.raises(PictureError, match="not a picture that can be read"):
+        load_picture(tmp_path / "a.png", (128, 128))
+
+
+class SomePose:
+    """A pose stage that finds one person."""
+
+    def run(self, clip: Clip, tables: dict[str, pa.Table]) -> pa.Table:
+        count, nothing = clip.frame_count, np.zeros((clip.frame_count, 0, 68, 3), np.float32)
+        body = np.full((count, 1, 17, 3), 0.9, np.float32)
+        artifact = PoseArtifact(body, nothing, nothing[:, :, :21], np.zeros((count, 24, 24), bool))
+        return artifact.to_table(Header("pose", clip.clip_id))
+
+
+@pytest.mark.parametrize("wants_person", [True, False])
+def test_a_picture_with_the_depth_of_files_is_a_plane(
+    tmp_path: Path, wants_person: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Depth from ViPE's files is a video's; and a person found in a picture that shows none is left out."""
+    backend = ImportedDepthConfig(template=str(tmp_path / "{stem}"))
+    monkeypatch.setattr(ImportedDepthConfig, "problem", lambda self: None)
+    Image.fromarray(gradient(128, 128)).save(tmp_path / "a.png")
+    found = read_reference(
+        tmp_path / "a.png",
+        size=(128, 128),
+        fit="crop",
+        pose=SomePose(),  # type: ignore[arg-type]
+        depth=DepthStage(DepthConfig(backend=backend)),
+        wants_person=wants_person,
+        wants_depth=True,
+    )
+    assert found.inverse_depth is None
+    assert (found.body is not None) == wants_person
 
 
 @settings(max_examples=20)
