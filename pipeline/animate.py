@@ -5,13 +5,14 @@ the CLI that joins the two halves of the project; the trainer is imported when i
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline.animation.driving import Driving, DrivingClip, DrivingReader
-from pipeline.animation.frames import DrivenFrames, body_drawing
+from pipeline.animation.frames import Compat, DrivenFrames, body_drawing
+from pipeline.animation.notes import notes
 from pipeline.animation.output import Sound, check_output, side_by_side, write_animation
 from pipeline.animation.reference import Fit, ReferencePicture, mapped_depth, read_reference
 from pipeline.audit.pictures import motion_colours
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 LONGEST = 0.03
-"""Scene motion that is drawn in full colour, of the output's longer side."""
+"""Scene motion that is drawn in full colour: of the output's longer side, or as it is in the published code's unit."""
 
 
 class AnimateError(ValueError):
@@ -35,9 +36,11 @@ class AnimateError(ValueError):
 class AnimateConfig(FrozenConfig):
     """How a picture is animated."""
 
+    keyless: ClassVar[frozenset[str]] = frozenset({"cache_bytes"})
+
     size: tuple[int, int] | None = Field(None, description="(width, height) of the output; null: the checkpoint's.")
     fit: Fit = Field("crop", description="crop: the middle of the picture fills the frame; pad: all of it is kept.")
-    frames: int | None = Field(None, ge=1, description="Driving frames to use at most; null: all.")
+    frames: int | None = Field(None, ge=1, description="Frames of the animation at most; null: all.")
     frame_step: int | None = Field(
         None, ge=1, description="Driving frames from one output frame to the next; null: 1, in a dataset its own."
     )
@@ -50,6 +53,9 @@ class AnimateConfig(FrozenConfig):
     guidance: float = Field(3.5, ge=1, description="Classifier-free guidance scale.")
     window: int | None = Field(None, ge=1, description="Frames the network sees at once; null: as in training.")
     overlap: int | None = Field(None, ge=0, description="Frames that windows share; null: a third of the window.")
+    cache_bytes: int = Field(
+        8 << 30, ge=0, description="Device memory for features of the Reference UNet; with less it only takes longer."
+    )
     seed: int = Field(0, ge=0, description="Seed of the noise.")
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the network runs.")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
@@ -87,6 +93,8 @@ class Animator:
 
         from train.sampling.pipeline import MikuDancePipeline
 
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise AnimateError("device cuda: torch finds no CUDA device here; say auto or cpu")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         name = ("float16" if device == "cuda" else "float32") if config.dtype == "auto" else config.dtype
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[name]
@@ -98,6 +106,16 @@ class Animator:
             raise AnimateError(f"size {self.size}: this checkpoint needs sides of at least 128 pixels")
         self.window = config.window or max(1, self.network.saved.frames)
         self.overlap = min(self.window // 3, self.window - 1) if config.overlap is None else config.overlap
+        if config.steps > self.network.saved.noise.timesteps:
+            raise AnimateError(
+                f"{config.steps} steps: this checkpoint knows {self.network.saved.noise.timesteps} noise levels; take "
+                "fewer steps (20 are the paper's)"
+            )
+        if self.compat == "published" and config.depth_scale != 1:
+            raise AnimateError(
+                "depth_scale: this checkpoint takes the published code's scene motion, which knows no unit of depth; "
+                "leave it at 1"
+            )
         if self.window > model.motion_max_length:
             raise AnimateError(f"window {self.window}: this checkpoint sees {model.motion_max_length} frames at most")
         if self.overlap >= self.window:
@@ -123,13 +141,17 @@ class Animator:
                 return DrivingFrame(body=body, face=face, hand=hand, motion=guidance(frames, number))
 
         config, guidance = self.config, self._camera_guidance
-        drawing = body_drawing(picture.body, self.size)
+        drawing = body_drawing(None if config.camera_only else picture.body, self.size)
         made = self.network.stream(
             picture.image,
             drawing,
             Guidance(),  # type: ignore[arg-type]
             config=SamplingConfig(
-                steps=config.steps, guidance=config.guidance, window=self.window, overlap=self.overlap
+                steps=config.steps,
+                guidance=config.guidance,
+                window=self.window,
+                overlap=self.overlap,
+                cache_bytes=config.cache_bytes,
             ),
             generator=torch.Generator().manual_seed(config.seed),
             progress=progress,
@@ -141,6 +163,11 @@ class Animator:
     def needs_frames(self) -> bool:
         """Whether the driving's own pictures are wanted: to be shown, or for the ablation by optical flow."""
         return self.config.side_by_side or self.network.saved.model.motion == "flow"
+
+    @property
+    def compat(self) -> Compat:
+        """Which scene motion the network takes."""
+        return self.network.saved.model.motion_compat
 
     def _camera_guidance(self, frames: DrivenFrames, number: int) -> np.ndarray | None:
         """What the network was trained with: scene motion, or the ablations' flow or rays; None is zero."""
@@ -154,7 +181,7 @@ class Animator:
         from train.model.motion import camera_rays, optical_flow
 
         if kind == "flow":
-            pair = [frames.picture(n) for n in (number - 1, number)] if number else [None]
+            pair = [frames.picture(n) for n in (number - 1, number)] if frames.follows(number) else []
             known = [picture for picture in pair if picture is not None]
             if len(known) < 2:
                 return None
@@ -175,7 +202,8 @@ class Animator:
     ) -> list[np.ndarray]:
         shown = frames.picture(number)
         motion, valid = frames.motion(number)
-        colours = motion_colours(motion, valid, LONGEST * max(self.size), self.size)
+        longest = LONGEST if frames.compat == "published" else LONGEST * max(self.size)
+        colours = motion_colours(motion, valid, longest, self.size)
         drawn = np.maximum.reduce(frames.drawings(number))
         return [picture.image, *([] if shown is None else [shown]), drawn, colours, frame]
 
@@ -223,7 +251,7 @@ def animate(
         driving,
         kind="camera" if config.camera_only else "character",
         step=step,
-        frames=config.frames,
+        frames=None if config.frames is None else (config.frames - 1) * step + 1,
         keep_frames=animator.needs_frames,
         camera_track=camera_track,
         progress=tell,
@@ -233,11 +261,11 @@ def animate(
             f"{driving}: no person was found in the driving video, so there is no pose to follow; give another video, "
             "or say --camera-only to take its camera alone"
         )
-    frames = driven(signals, picture, config, step)
+    frames = driven(signals, picture, config, step, animator.compat)
     tell(f"drawing {len(frames)} frames")
     sound = Sound(driving, signals.start_s) if config.sound else None
     count = write_animation(output, animator.draw(picture, frames, progress), fps=frames.fps, sound=sound)
-    return Animation(output, count, frames.fps, tuple(notes(signals, picture, config)))
+    return Animation(output, count, frames.fps, tuple(notes(signals, picture, config, animator.compat)))
 
 
 def training_crop(frame: tuple[int, int], size: tuple[int, int]) -> "Crop":
@@ -247,32 +275,13 @@ def training_crop(frame: tuple[int, int], size: tuple[int, int]) -> "Crop":
     return draw_crop(frame, size, 1.0, np.random.default_rng(0))
 
 
-def driven(signals: Driving, picture: ReferencePicture, config: AnimateConfig, step: int) -> DrivenFrames:
+def driven(
+    signals: Driving, picture: ReferencePicture, config: AnimateConfig, step: int, compat: Compat = "paper"
+) -> DrivenFrames:
     """Frames of a video that is not the reference's own: the picture's depth is brought to each clip's unit."""
 
     def depth(clip: DrivingClip) -> np.ndarray:
         return mapped_depth(picture.inverse_depth, clip.inverse_depth, signals.size, config.depth_scale)
 
     poses, motion = not config.camera_only, config.scene_motion
-    return DrivenFrames(signals, depth=depth, step=step, poses=poses, motion=motion)
-
-
-def notes(signals: Driving, picture: ReferencePicture, config: AnimateConfig) -> Iterator[str]:
-    """What limits the result, in words."""
-    if not config.camera_only:
-        lost = [clip.first for clip in signals.clips if not clip.person]
-        if lost:
-            yield f"no person was found in {len(lost)} of {len(signals.clips)} clips (from frame {lost[0]} on)"
-    if not config.scene_motion:
-        return
-    unsolved = [clip.first for clip in signals.clips if clip.camera == "unsolved"]
-    if unsolved:
-        yield f"the camera is not known in {len(unsolved)} of {len(signals.clips)} clips: no scene motion there"
-    guessed = [clip.first for clip in signals.clips if clip.motion == "unaligned"]
-    if guessed:
-        yield f"the unit of depth is guessed in {len(guessed)} of {len(signals.clips)} clips; see --depth-scale"
-    if picture.inverse_depth is None and any(clip.camera == "moving" for clip in signals.clips):
-        yield (
-            "the picture is taken for a plane: the depth backend of the settings needs a moving camera, which a single "
-            "picture has not; --set depth.backend.backend=onnx (with a network's file) gives it depth"
-        )
+    return DrivenFrames(signals, depth=depth, step=step, poses=poses, motion=motion, compat=compat)

@@ -1,6 +1,7 @@
 """Every clip of a dataset's split animated from its own reference frame: what `evaluate` reads."""
 
 import hashlib
+import json
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from pipeline.animate import AnimateConfig, Animator, training_crop
 from pipeline.animation.driving import Driving, DrivingClip
-from pipeline.animation.frames import DrivenFrames
+from pipeline.animation.frames import Compat, DrivenFrames
 from pipeline.animation.output import write_animation
 from pipeline.animation.reference import ReferencePicture
 from pipeline.dataset import Dataset, DatasetError
@@ -72,8 +73,12 @@ def animate_split(
 ) -> SplitOutputs:
     """Writes OUTPUT/real, OUTPUT/<name> and OUTPUT/repeat, a folder of png frames a clip. What lies there already is
     kept, so a stopped run goes on. kind: only clips of that kind. Raises DatasetError for a dataset without a release
-    or split, and for a folder that another network, release or setting has written to.
+    or split, for a name that is no folder's or taken, and for a folder that another network, release or setting has
+    drawn to.
     """
+    _check_name(name)
+    if config.side_by_side:
+        raise DatasetError("side_by_side makes pictures that cannot be compared with the true frames; leave it out")
     tell = say or (lambda text: None)
     dataset = Dataset.open(root)
     release = dataset.newest_release()
@@ -85,8 +90,6 @@ def animate_split(
         found = sorted({f"{entry.split} ({entry.kind})" for entry in release.shards})
         what = f"{kind} clip" if kind else "clip"
         raise DatasetError(f"{root} has no {what} in split {split!r}; it has {', '.join(found) or 'none'}")
-    if name in ("real", BASELINE):
-        raise DatasetError(f"--name {name} is taken; choose another name for the method")
     tell("loading the network")
     animator = Animator(checkpoint, config)
     compared = f"{animator.size} {config.frames} {config.frame_step}"
@@ -94,7 +97,9 @@ def animate_split(
     _check_stamp(output, name, _stamp(checkpoint, config, release.digest()))
     for number, (entry, clip) in enumerate(clips):
         tell(f"clip {number + 1} of {len(clips)}: {clip}")
-        inputs = clip_inputs(dataset, entry, clip, animator.size, config, keep_frames=animator.needs_frames)
+        inputs = clip_inputs(
+            dataset, entry, clip, animator.size, config, keep_frames=animator.needs_frames, compat=animator.compat
+        )
         fps = inputs.frames.fps
         for folder, frames in (
             ("real", inputs.real()),
@@ -108,10 +113,19 @@ def animate_split(
     return SplitOutputs(len(clips), f"mikudance evaluate --real {shlex.quote(str(output / 'real'))} {methods}")
 
 
+def _check_name(name: str) -> None:
+    if name in ("real", BASELINE):
+        raise DatasetError(f"--name {name} is taken; choose another name for the method")
+    if not name or name.startswith(".") or not set(name).isdisjoint("/\\\0"):
+        raise DatasetError(f"--name {name}: a plain folder name is expected, e.g. ours; it lies in OUTPUT")
+
+
 def _stamp(checkpoint: Path, config: AnimateConfig, release: str) -> str:
-    """What decides a method's pictures: weights, settings, release."""
-    weights = [file_sha256(path) for path in sorted(checkpoint.rglob("*.safetensors"))]
-    return _digest(*weights, config.canonical_json(), release)
+    """What decides a method's pictures: weights, how they are joined, settings, release."""
+    paths = *sorted(checkpoint.glob("*.json")), *sorted(checkpoint.rglob("*.safetensors"))
+    files = [file_sha256(path) for path in paths]
+    settings = config.model_dump(mode="json", exclude=set(config.keyless))
+    return _digest(*files, json.dumps(settings, sort_keys=True), release)
 
 
 def _digest(*parts: str) -> str:
@@ -120,10 +134,11 @@ def _digest(*parts: str) -> str:
 
 def _check_stamp(output: Path, name: str, stamp: str) -> None:
     """The true frames have a stamp too: a method drawn at another size or frame step would be scored against those of
-    the first.
+    the first. A stamp without a single clip binds nobody: that start failed.
     """
     path = output / f"{name}.sha256"
-    if path.is_file() and path.read_text().strip() != stamp:
+    drawn = (output / name).is_dir() and any((output / name).iterdir())
+    if drawn and path.is_file() and path.read_text().strip() != stamp:
         what = "true frames of another release, size, frame count or frame step"
         if name != "real":
             what = f"animations by another network, release or setting under the name {name}"
@@ -140,12 +155,14 @@ def clip_inputs(
     config: AnimateConfig,
     *,
     keep_frames: bool = False,
+    compat: Compat = "paper",
 ) -> ClipInputs:
     """A clip's signals out of its shard, the largest centred crop of the output's shape resized to `size` (W, H).
 
     The reference is the clip's first one, which lies in its first tenth. Frames start after it, so that it is none of
     them (repeating the reference would be perfect there), and follow each other at the clip's own frame step, as the
-    network was trained. keep_frames: keep the true frames for the guidance and for showing.
+    network was trained. keep_frames: keep the true frames for the guidance and for showing. compat: which scene motion
+    the network takes.
     """
     members = read_sample(dataset, entry, clip)
     meta = SampleJson.model_validate(members["json"])
@@ -153,8 +170,9 @@ def clip_inputs(
     reference = meta.references[0]
     step = config.frame_step or meta.frame_step
     one = _driving_clip(members, meta, crop, keep_frames=keep_frames)
-    picture = ReferencePicture(_decoded(members, reference, crop), one.body[reference], one.inverse_depth[0])
     poses = meta.kind == "character" and not config.camera_only
+    body = one.body[reference] if poses else None
+    picture = ReferencePicture(_decoded(members, reference, crop), body, one.inverse_depth[0])
     first = reference + 1 if reference + 1 < len(one) else 0
     length = len(one) if config.frames is None else min(len(one), first + config.frames * step)
     # A dataset's reference has depth in the unit of its own cameras: nothing is to be mapped.
@@ -166,6 +184,7 @@ def clip_inputs(
         step=step,
         poses=poses,
         motion=config.scene_motion,
+        compat=compat,
         reference_pose=one.cam_to_world[reference],
     )
 

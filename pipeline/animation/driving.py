@@ -1,12 +1,13 @@
 """Driving signals of a video, by the pipeline's own stages run in this process, clip by clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.animation.kept import KeptPictures
 from pipeline.config import DatasetConfig
 from pipeline.ingest.clips import clips_of
 from pipeline.pack.gates import warnings
@@ -51,7 +52,7 @@ class DrivingClip:
     camera: str
     motion: str
     person: bool
-    jpegs: tuple[bytes, ...] = ()
+    jpegs: Sequence[bytes] = ()
 
     def __len__(self) -> int:
         return len(self.body)
@@ -114,7 +115,8 @@ class DrivingReader:
         """Signals of a video. Clips are those of the dataset's settings, overlapping by `step` frames, so that the
         motion arriving at every frame but the first after a cut is known; the rest of a shot joins its last clip.
 
-        frames: read the first so many at most. keep_frames: keep the pictures. Raises StageError or ExtractionError.
+        frames: read the first so many at most. keep_frames: keep the pictures, in a temporary file. Raises StageError
+        or ExtractionError.
         """
         say = progress or (lambda text: None)
         length = max(self.config.ingest.clip_frames, 2 * step + 2)
@@ -127,15 +129,16 @@ class DrivingReader:
         source = _Source(source_id, kind, str(video), str(camera_track) if camera_track else None)
         clips = [_until(clip, frames) for clip in clips_of(table, source, ingest)]
         clips = [clip for clip in clips if clip.frame_count > 0]
+        kept = KeptPictures() if keep_frames else None
         done = []
         for number, clip in enumerate(clips):
             say(f"pose, camera and depth: clip {number + 1} of {len(clips)} ({clip.frame_count} frames)")
-            done.append(self._clip(clip, keep_frames, say))
+            done.append(self._clip(clip, kept, say))
         total = max(clip.first_frame + clip.frame_count for clip in clips)
         rate = clips[0].fps[0] / clips[0].fps[1]
         return Driving(tuple(done), self.size, total, rate, clips[0].start_s)
 
-    def _clip(self, clip: Clip, keep_frames: bool, say: Progress) -> DrivingClip:
+    def _clip(self, clip: Clip, kept: KeptPictures | None, say: Progress) -> DrivingClip:
         tables: dict[str, pa.Table] = {}
         tables["decode"] = self._decode.run(clip, tables)
         tables["pose"] = self.pose.run(clip, tables)
@@ -157,7 +160,7 @@ class DrivingReader:
             camera=camera.status,
             motion=read_header(tables["scene_motion"]).status,
             person=read_header(tables["pose"]).status != "no_person",
-            jpegs=FramesArtifact.from_table(tables["decode"]).jpegs if keep_frames else (),
+            jpegs=kept.add(FramesArtifact.from_table(tables["decode"]).jpegs) if kept else (),
         )
 
 

@@ -1,22 +1,27 @@
 """A tiny random network of the true architecture behind the whole command."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven, notes
+from extractors.geometry.published import published_scene_motion
+from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven
 from pipeline.animation.dataset import animate_split, clip_inputs
-from pipeline.animation.reference import ReferencePicture
+from pipeline.animation.notes import notes
+from pipeline.animation.reference import ReferencePicture, mapped_depth
 from pipeline.cli.main import app
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.demo.videos import render_demo
 from pipeline.pack.read import read_sample
+from stages.jpeg import encode_jpeg
 from tests.pipeline.animation.driven import SIZE, clip, driving
-from tests.pipeline.made import Video, make, write_video
+from tests.pipeline.made import Video, made_config, make, write_video
 from tests.pipeline.small import small_config
 from tests.train.tiny import tiny_encoders, tiny_model
 from train.evaluation.config import EvaluationConfig
@@ -95,6 +100,92 @@ def test_a_dataset_clip_is_driven_as_its_sample_says(dataset: str) -> None:
     assert not any(np.array_equal(frame, reference) for frame in inputs.real())
 
 
+def test_a_network_trained_on_published_maps_gets_published_maps(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the network decides: at the sample's own size its clip's stored maps, for a picture the same formula."""
+    monkeypatch.setattr("tests.pipeline.made.made_config", lambda: made_config(scene_motion={"compat": "published"}))
+    make(tmp_path / "d", [write_video(tmp_path / "videos", "a", Video(0))], splits=("test",))
+    opened = Dataset.open(str(tmp_path / "d"))
+    release = opened.newest_release()
+    assert release is not None
+    entry = release.shards[0]
+    stored = read_sample(opened, entry, entry.samples[0])["scene_motion.npy"][0].astype(np.float32)
+    model = tiny_model(2, motion_compat="published", motion_scale=1.0)
+    saved = SavedModel(stage=2, model=model.config, size=SIZE)
+    save_model(tmp_path / "published", saved=saved, model=model, encoders=tiny_encoders())
+    animator = Animator(tmp_path / "published", FAST)
+    inputs = clip_inputs(opened, entry, entry.samples[0], (96, 96), FAST, compat=animator.compat)
+    for number in (0, 1, 7, 20):
+        frame = inputs.frames.numbers[number]
+        wanted = stored[frame] if number else np.zeros_like(stored[0])
+        np.testing.assert_allclose(inputs.frames.motion(number)[0], wanted, rtol=2e-3, atol=2e-5)
+    assert 0 < np.abs(inputs.frames.motion(7)[0]).max() < 0.2
+    signals = driving(clip(0, 5))
+    fed = animator._camera_guidance(driven(signals, picture(), FAST, 1, animator.compat), 3)
+    depth = torch.from_numpy(mapped_depth(picture().inverse_depth, signals.clips[0].inverse_depth, SIZE, 1.0))
+    wanted = published_scene_motion(depth[None], torch.from_numpy(signals.clips[0].cam_to_world))[0, 3]
+    assert fed is not None
+    np.testing.assert_allclose(fed, wanted.numpy())
+    assert Animator(checkpoint, FAST).compat == "paper"
+    with pytest.raises(AnimateError, match="knows no unit of depth"):
+        Animator(tmp_path / "published", FAST.model_copy(update={"depth_scale": 2.0}))
+
+
+def test_camera_only_leaves_the_pictures_own_pose_out(checkpoint: Path) -> None:
+    config = FAST.model_copy(update={"camera_only": True})
+    frames = driven(driving(clip(0, 2)), picture(), config, 1)
+    animator = Animator(checkpoint, config)
+    made, bare = (np.stack(list(animator.draw(p, frames))) for p in (picture(), replace(picture(), body=None)))
+    assert np.array_equal(made, bare)
+
+
+def test_a_camera_clip_has_no_pose_at_all(tmp_path: Path) -> None:
+    make(tmp_path / "d", [write_video(tmp_path / "videos", "a", Video(0))], splits=("test",), kinds=("camera",))
+    opened = Dataset.open(str(tmp_path / "d"))
+    release = opened.newest_release()
+    assert release is not None
+    (entry,) = release.shards
+    inputs = clip_inputs(opened, entry, entry.samples[0], (96, 96), FAST)
+    assert inputs.picture.body is None
+    assert not np.any(inputs.frames.drawings(3))
+
+
+def test_optical_flow_stops_at_a_cut(tmp_path: Path) -> None:
+    model = tiny_model(2, motion="flow")
+    save_model(tmp_path, saved=SavedModel(stage=2, model=model.config), model=model, encoders=tiny_encoders())
+    textures = [
+        cv2.resize(
+            np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8), SIZE, interpolation=cv2.INTER_CUBIC
+        )
+        for seed in (1, 2)
+    ]
+    shots = [[encode_jpeg(np.roll(texture, 2 * n, 1)) for n in range(3)] for texture in textures]
+    frames = driven(driving(clip(0, 3, jpegs=shots[0]), clip(3, 3, jpegs=shots[1])), picture(), FAST, 1)
+    animator = Animator(tmp_path, FAST)
+    flows = [animator._camera_guidance(frames, number) for number in range(6)]
+    assert [number for number, flow in enumerate(flows) if flow is None] == [0, 3]
+    for number in (1, 2, 4, 5):
+        assert np.median(flows[number][0]) == pytest.approx(2, abs=0.5)
+
+
+def test_a_start_that_failed_binds_nobody(
+    checkpoint: Path, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("lost")
+
+    config = FAST.model_copy(update={"frames": 1})
+    monkeypatch.setattr("pipeline.animation.dataset.read_sample", broken)
+    with pytest.raises(RuntimeError, match="lost"):
+        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
+    monkeypatch.undo()
+    other = config.model_copy(update={"seed": 3, "frames": 2})
+    assert animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=other).clips == 1
+    less = other.model_copy(update={"cache_bytes": 0})  # slower, with the same result
+    assert animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=less).clips == 1
+
+
 def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
     config = FAST.model_copy(update={"frames": 4})
     made = animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
@@ -118,8 +209,12 @@ def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path
         animate_split(
             dataset, "test", checkpoint, tmp_path, name="theirs", config=config.model_copy(update={"frame_step": 2})
         )
-    with pytest.raises(DatasetError, match="--name real is taken"):
-        animate_split(dataset, "test", checkpoint, tmp_path, name="real", config=config)
+    for name, reason in (("real", "is taken"), ("../esc", "plain folder name"), (".", "plain folder name")):
+        with pytest.raises(DatasetError, match=reason):
+            animate_split(dataset, "test", checkpoint, tmp_path, name=name, config=config)
+    wide = config.model_copy(update={"side_by_side": True})
+    with pytest.raises(DatasetError, match="cannot be compared"):
+        animate_split(dataset, "test", checkpoint, tmp_path, name="wide", config=wide)
 
 
 def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None:
@@ -131,6 +226,11 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
         Animator(checkpoint, AnimateConfig(size=(64, 64)))
     with pytest.raises(AnimateError, match="window 40: this checkpoint sees 32 frames at most"):
         Animator(checkpoint, AnimateConfig(window=40))
+    with pytest.raises(AnimateError, match="2000 steps: this checkpoint knows 1000 noise levels"):
+        Animator(checkpoint, AnimateConfig(steps=2000))
+    if not torch.cuda.is_available():
+        with pytest.raises(AnimateError, match="finds no CUDA device"):
+            Animator(checkpoint, AnimateConfig(device="cuda"))
     with pytest.raises(AnimateError, match="overlap 4 must be smaller than the window of 4"):
         Animator(checkpoint, AnimateConfig(overlap=4))
     with pytest.raises(SavedModelError, match="does not exist"):

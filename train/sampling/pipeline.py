@@ -209,6 +209,11 @@ class MikuDancePipeline:
             raise InputError(f"reference and its pose differ in size: {reference.shape} and {reference_pose.shape}")
         if not len(driving):
             raise InputError("there are no driving frames")
+        if config.steps > self.saved.noise.timesteps:
+            raise InputError(
+                f"{config.steps} steps are more than the {self.saved.noise.timesteps} noise levels of training; take "
+                "fewer steps"
+            )
         if self.saved.stage == 2 and config.window > self.saved.model.motion_max_length:
             raise InputError(
                 f"a window of {config.window} frames is longer than the {self.saved.model.motion_max_length} that the "

@@ -115,6 +115,8 @@ def test_wrong_input_is_refused(pipeline: MikuDancePipeline, change: dict[str, o
         pipeline(**(good | change))
     with pytest.raises(InputError, match="lower window"):
         pipeline(**(good | {"config": SamplingConfig(window=40)}))
+    with pytest.raises(InputError, match="2000 steps are more than the 1000 noise levels"):
+        pipeline(**(good | {"config": FAST.model_copy(update={"steps": 2000})}))
 
 
 def test_an_export_of_stage_1_is_refused(tmp_path: Path) -> None:
