@@ -20,7 +20,7 @@ def make(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for page.html and key.json.")],
     context: Annotated[Path | None, typer.Option(help="Folder of videos to show above, e.g. the driving ones.")] = None,
     videos: Annotated[int, typer.Option(help="Videos to ask about, drawn at random; the paper took 20.", min=1)] = 20,
-    fps: Annotated[float, typer.Option(help="Rate at which folders of frames are shown.", min=1)] = 30.0,
+    fps: Annotated[float, typer.Option(help="Rate of folders of frames; a video keeps its own.", min=1)] = 30.0,
     seed: Annotated[int, typer.Option(help="Seed of the draw of videos.")] = 0,
 ) -> None:
     """Make a blind ranking page: one file to send, and a key to keep.
@@ -30,8 +30,11 @@ def make(
       mikudance study make --method ours=out/ours --method theirs=out/theirs -o study
     """
     with refusals():
-        from pipeline.study.page import StudyError, make_page
-        from train.evaluation.media import sequences
+        from pipeline.study.page import Shown, StudyError, make_page
+        from train.evaluation.media import Sequence, sequences
+
+        def shown(video: Sequence) -> Shown:
+            return Shown(video.frames(), video.rate() or fps)
 
         folders = {name: sequences(folder) for name, folder in named_folders(method).items()}
         shared = sorted(set.intersection(*(set(found) for found in folders.values())))
@@ -40,11 +43,10 @@ def make(
         chosen = sorted(random.Random(seed).sample(shared, min(videos, len(shared))))  # noqa: S311 (a draw, no secret)
         around = sequences(context) if context else {}
         key = make_page(
-            {name: {label: found[name].frames() for label, found in folders.items()} for name in chosen},
-            fps=fps,
+            {name: {label: shown(found[name]) for label, found in folders.items()} for name in chosen},
             page=output / "page.html",
             key=output / "key.json",
-            context={name: around[name].frames() for name in chosen if name in around},
+            context={name: shown(around[name]) for name in chosen if name in around},
         )
     console.print(
         f"{len(chosen)} videos of {', '.join(key.methods)}\n"

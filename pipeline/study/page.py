@@ -6,6 +6,7 @@ import json
 import secrets
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +36,24 @@ class StudyKey(FrozenConfig):
     tokens: dict[str, dict[str, str]] = Field(description="By video: token to method.")
 
 
-Clips = Mapping[str, Iterable[np.ndarray]]
-"""By method: frames uint8 RGB [H, W, 3] of one video, with even sides."""
+@dataclass(frozen=True)
+class Shown:
+    """A video of the page. frames: uint8 RGB [H, W, 3] with even sides. fps: how many are shown a second."""
+
+    frames: Iterable[np.ndarray]
+    fps: float
+
+
+Clips = Mapping[str, Shown]
+"""By method: one video."""
 
 
 def make_page(
     videos: Mapping[str, Clips],
     *,
-    fps: float,
     page: Path,
     key: Path,
-    context: Mapping[str, Iterable[np.ndarray]] | None = None,
+    context: Mapping[str, Shown] | None = None,
     secret: str | None = None,
 ) -> StudyKey:
     """Writes the page and its key. videos: by name; all with the same methods. context: a video shown above the others,
@@ -64,10 +72,10 @@ def make_page(
     for number, (name, clips) in enumerate(videos.items()):
         mine = {method: hashlib.sha256(f"{secret}|{name}|{method}".encode()).hexdigest()[:10] for method in methods}
         tokens[f"video{number}"] = {token: method for method, token in mine.items()}
-        shown = {mine[method]: _embedded(frames, fps) for method, frames in clips.items()}
+        shown = {mine[method]: _embedded(video) for method, video in clips.items()}
         entry = {"name": f"video{number}", "options": dict(sorted(shown.items()))}
         if context and name in context:
-            entry["context"] = _embedded(context[name], fps)
+            entry["context"] = _embedded(context[name])
         entries.append(entry)
     data = json.dumps({"study": study, "questions": QUESTIONS, "videos": entries})
     text = _TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", data.replace("</", "<\\/"))
@@ -78,9 +86,9 @@ def make_page(
     return record
 
 
-def _embedded(frames: Iterable[np.ndarray], fps: float) -> str:
-    """Frames as an mp4 in a data URI."""
+def _embedded(video: Shown) -> str:
+    """A video as an mp4 in a data URI."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.mp4"
-        write_animation(path, frames, fps=fps)
+        write_animation(path, video.frames, fps=video.fps)
         return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -45,6 +46,14 @@ class Sequence:
         if count == 0 or (limit is not None and count < limit):
             wanted = f"{limit} are wanted" if limit else "there is nothing to score"
             raise MediaError(f"{self.path} has {count} frames, {wanted}")
+
+    def rate(self) -> float | None:
+        """Frames a second of a video file, None for a folder, which has no rate. Raises MediaError."""
+        if self.path.is_dir():
+            return None
+        with _opened(self.path) as container:
+            rate = _video_stream(container, self.path).average_rate
+            return float(rate) if rate else None
 
 
 def sequences(folder: Path) -> dict[str, Sequence]:
@@ -105,26 +114,48 @@ def _folder_frames(folder: Path) -> Iterator[np.ndarray]:
         yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def _video_frames(path: Path, limit: int | None) -> Iterator[np.ndarray]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A video as a PyAV container. Raises MediaError for what cannot be opened, and for errors inside the block."""
     import av
 
     options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
-    count = 0
     try:
         with av.open("file:" + str(path.absolute()), options=options) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path} holds no video stream")
-            stream = container.streams.video[0]
-            declared = int(stream.frames)
-            for frame in container.decode(stream):
+            yield container
+    except av.error.FFmpegError as error:
+        raise MediaError(f"{path} cannot be decoded: {error}") from error
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    if not container.streams.video:
+        raise MediaError(f"{path} holds no video stream")
+    return container.streams.video[0]
+
+
+def _video_frames(path: Path, limit: int | None) -> Iterator[np.ndarray]:
+    count = hidden = 0
+    with _opened(path) as container:
+        stream = _video_stream(container, path)
+        declared = _declared(container, stream)
+        for packet in container.demux(stream):
+            hidden += bool(packet.is_discard)
+            for frame in packet.decode():
                 if frame.rotation:
                     raise MediaError(f"{path} is stored turned by {frame.rotation}°; re-encode it upright")
                 yield _rgb(frame)
                 count += 1
-    except av.error.FFmpegError as error:
-        raise MediaError(f"{path} cannot be decoded after frame {count}: {error}") from error
-    if count < declared and (limit is None or count < limit):
-        raise MediaError(f"{path} declares {declared} frames and gives {count}: it is damaged; make it again")
+    if count < declared - hidden and (limit is None or count < limit):
+        raise MediaError(f"{path} declares {declared - hidden} frames and gives {count}: it is damaged; make it again")
+
+
+def _declared(container: Any, stream: Any) -> int:
+    """Frames that a header declares, 0 for none. An mp4 cut without encoding anew keeps frames outside its edit list:
+    those after it are in the header's count and not in the index; those before it are read and thrown away.
+    """
+    if container.format.name.startswith("mov") and stream.frames:
+        return min(int(stream.frames), len(stream.index_entries))
+    return int(stream.frames)
 
 
 def _rgb(frame: Any) -> np.ndarray:

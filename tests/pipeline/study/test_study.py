@@ -1,16 +1,22 @@
+import base64
+import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
-from pipeline.study.page import QUESTIONS, StudyError, StudyKey, make_page
+from pipeline.study.page import QUESTIONS, Shown, StudyError, StudyKey, make_page
 from pipeline.study.results import StudyResult, count, markdown, read_key
-from tests.train.evaluation.media_files import pictures, write_frames
+from tests.train.evaluation.media_files import pictures, write_frames, write_video
 
 METHODS = ("alpha", "beta", "gamma")
 
@@ -18,9 +24,11 @@ METHODS = ("alpha", "beta", "gamma")
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    clips = {name: {m: pictures(4, seed=n) for n, m in enumerate(METHODS)} for name in ("scene one", "scene two")}
+    clips = {
+        name: {m: Shown(pictures(4, seed=n), 10) for n, m in enumerate(METHODS)} for name in ("scene one", "scene two")
+    }
     make_page(
-        clips, fps=10, page=folder / "page.html", key=folder / "key.json", context={"scene one": pictures(4, 9)},
+        clips, page=folder / "page.html", key=folder / "key.json", context={"scene one": Shown(pictures(4, 9), 10)},
         secret="a",
     )  # fmt: skip
     return folder
@@ -113,10 +121,40 @@ def test_answers_that_do_not_fit_are_refused(study: Path, tmp_path: Path) -> Non
 def test_wrong_studies_are_refused(tmp_path: Path) -> None:
     places = {"page": tmp_path / "p.html", "key": tmp_path / "k.json"}
     with pytest.raises(StudyError, match="two methods"):
-        make_page({"a": {"ours": pictures(2)}}, fps=10, **places)
-    clips = {"a": {"ours": pictures(2), "theirs": pictures(2)}, "b": {"ours": pictures(2)}}
+        make_page({"a": {"ours": Shown(pictures(2), 10)}}, **places)
+    two = Shown(pictures(2), 10)
+    clips = {"a": {"ours": two, "theirs": two}, "b": {"ours": two}}
     with pytest.raises(StudyError, match="b is not there for every method"):
-        make_page(clips, fps=10, **places)
+        make_page(clips, **places)
+
+
+def test_every_video_keeps_its_rate(tmp_path: Path) -> None:
+    """A file its own, which the helper writes as 10 a second; a folder of frames the option's."""
+    write_video(tmp_path / "ours" / "a.mp4", pictures(6))
+    write_frames(tmp_path / "theirs" / "a", pictures(6))
+    arguments = ["--method", f"ours={tmp_path / 'ours'}", "--method", f"theirs={tmp_path / 'theirs'}", "--fps", "24"]
+    made = CliRunner().invoke(app, ["study", "make", *arguments, "-o", str(tmp_path / "s")])
+    assert made.exit_code == 0, made.output
+    (tokens,) = read_key(tmp_path / "s" / "key.json").tokens.values()
+    page = (tmp_path / "s" / "page.html").read_text()
+    rates = {}
+    for token, data in re.findall(r'"([0-9a-f]{10})": "data:video/mp4;base64,([A-Za-z0-9+/=]+)"', page):
+        with av.open(io.BytesIO(base64.b64decode(data))) as container:
+            rates[tokens[token]] = float(container.streams.video[0].average_rate)
+    assert rates == {"ours": 10, "theirs": 24}
+
+
+def test_counting_does_not_wait_for_the_trainer(study: Path, tmp_path: Path) -> None:
+    """The networks' libraries take seconds to load, and a count needs none; nor does a refusal."""
+    (answer,) = answers(read_key(study / "key.json"), tmp_path, [METHODS])
+    for file, code in ((answer, 0), (tmp_path / "none.json", 1)):
+        script = (
+            "import sys; from typer.testing import CliRunner; from pipeline.cli.main import app; "
+            f"done = CliRunner().invoke(app, ['study', 'count', {str(file)!r}, '--key', {str(study / 'key.json')!r}]); "
+            "print(done.exit_code, [name for name in ('torch', 'diffusers', 'ray', 'train') if name in sys.modules])"
+        )
+        out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+        assert out.stdout.strip() == f"{code} []", out.stdout
 
 
 def test_the_commands(tmp_path: Path) -> None:

@@ -87,6 +87,40 @@ def test_a_truncated_video_is_refused(tmp_path: Path) -> None:
         frames_of(front)
 
 
+def ffmpeg_copy(source: Path, target: Path, *before: str) -> Path:
+    """A copy without encoding anew."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *before, "-i", str(source), "-c", "copy"]
+    subprocess.run([*command, "-movflags", "faststart", str(target)], check=True, timeout=60)
+    return target
+
+
+def test_a_video_trimmed_without_encoding_anew_is_whole(tmp_path: Path) -> None:
+    """Its edit list hides the frames before the cut, which the header still counts; so it does at the other end."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
+    source = write_video(tmp_path / "a.mp4", noise)
+    cut = ffmpeg_copy(source, tmp_path / "cut.mp4", "-ss", "1.0")
+    shown = frames_of(cut)
+    assert np.abs(shown.astype(int) - noise[10:]).mean() < 12
+    data = bytearray(ffmpeg_copy(source, tmp_path / "whole.mp4").read_bytes())
+    place = data.index(b"elst") + 12
+    duration = int.from_bytes(data[place : place + 4], "big")
+    data[place : place + 4] = (duration // 2).to_bytes(4, "big")
+    (tmp_path / "early.mp4").write_bytes(bytes(data))
+    assert 15 <= len(frames_of(tmp_path / "early.mp4")) < 30
+    data = cut.read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    with pytest.raises(MediaError, match=r"declares 20 frames|cannot be decoded"):
+        frames_of(cut)
+
+
+def test_rates(tmp_path: Path) -> None:
+    assert Sequence("a", write_video(tmp_path / "a.mp4", pictures(4))).rate() == 10
+    assert Sequence("b", write_frames(tmp_path / "b", pictures(2))).rate() is None
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    with pytest.raises(MediaError, match="cannot be decoded"):
+        Sequence("c", tmp_path / "c.mp4").rate()
+
+
 def test_a_method_must_have_every_video() -> None:
     real = {name: Sequence(name, Path(name)) for name in ("a", "b")}
     with pytest.raises(MediaError, match="method ours lacks 1 of 2 videos: b"):
