@@ -1,4 +1,3 @@
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -124,32 +123,3 @@ def test_an_export_of_stage_1_is_refused(tmp_path: Path) -> None:
     save_model(tmp_path, saved=SavedModel(stage=1, model=model.config), model=model, encoders=None)
     with pytest.raises(SavedModelError, match="is of stage 1, stage 2 is needed"):
         MikuDancePipeline.from_pretrained(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_thousand_frames_in_bounded_memory(pipeline: MikuDancePipeline) -> None:
-    """Peak memory of 1,000 frames against that of 100: less than what 900 frames' features would take (0.3 GiB)."""
-
-    class Driving(list):
-        """The same drawings for every frame, without a list of a thousand."""
-
-        def __len__(self) -> int:
-            return self.count_
-
-        def __getitem__(self, number: int) -> DrivingFrame:  # type: ignore[override]
-            return one
-
-        def __init__(self, count: int) -> None:
-            super().__init__()
-            self.count_ = count
-
-    one = frame(1)
-    config = SamplingConfig(steps=1, guidance=1.0, window=24, overlap=4, cache_bytes=20 << 20)
-    peaks, counts = [], []
-    for length in (100, 1000):
-        stream = pipeline.stream(picture(1), picture(2), Driving(length), config=config)
-        counts.append(sum(1 for _ in stream))
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    assert counts == [100, 1000]
-    assert peaks[1] - peaks[0] < 150
