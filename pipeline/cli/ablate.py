@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.animate import bar
+from pipeline.cli.animate import CacheOption, bar, cache_bytes
 from pipeline.cli.common import console
 from pipeline.cli.evaluate import NetworksOption, ProtocolOption, named_folders, read_networks
 from pipeline.cli.refusals import refusals
@@ -22,11 +22,13 @@ def ablate(
     steps: Annotated[int, typer.Option(help="DDIM steps.", min=1)] = 20,
     protocol: ProtocolOption = "disco",
     networks: NetworksOption = None,
+    cache: CacheOption = 8.0,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where networks run.")] = "auto",
 ) -> None:
     """Animate a split with each trained variant (w/o MIX, MAN or SMT; Plücker; flow) and print the ablation table.
 
-    Variants are trained with `python -m train` and the settings that docs/animation.md lists.
+    Variants are trained with `python -m train` and the settings that docs/animation.md lists. Rows named as the paper's
+    must have its setting, and all variants must be alike in everything else.
 
     Example:
 
@@ -36,15 +38,18 @@ def ablate(
         from pipeline.animate import AnimateConfig
         from pipeline.animation.dataset import animate_split
         from pipeline.config_file import validate
+        from train.evaluation.ablation import check_variants
         from train.evaluation.config import EvaluationConfig
         from train.evaluation.evaluate import evaluate
         from train.evaluation.published import ABLATIONS
         from train.evaluation.table import json_report, markdown
 
-        config = validate(AnimateConfig, {"frames": frames, "steps": steps, "device": device}, "the options")
+        options = {"frames": frames, "steps": steps, "device": device, "cache_bytes": cache_bytes(cache)}
+        config = validate(AnimateConfig, options, "the options")
         settings = {"protocol": protocol, "networks": read_networks(networks), "device": device}
         scoring = validate(EvaluationConfig, settings, "the options")
-        checkpoints = named_folders(variant)
+        checkpoints = named_folders(variant, "--variant", "full=runs/full/export/step-00060000")
+        check_variants(checkpoints)
         folders = {name: f"variant{number}" for number, name in enumerate(checkpoints)}
         with bar() as shown:
             task = shown.add_task("starting", total=None)

@@ -1,5 +1,7 @@
 """animate: a picture and a driving video in, an animation out. Needs the extra `train`."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,8 +12,16 @@ from pipeline.cli.common import ConfigError, SetOption, console, errors
 from pipeline.cli.refusals import refusals
 from pipeline.config_file import load, override, validate
 
+FOR_VIDEO = ("driving", "camera_track", "stages", "settings", "fit", "side_by_side", "no_sound")
+FOR_DATASET = ("split", "clips", "kind", "name")
+"""Options that mean something for a driving video or for a dataset's clips alone."""
+CacheOption = Annotated[
+    float, typer.Option("--cache-gib", help="Device memory for reference features, GiB; less is slower.", min=0)
+]
+
 
 def animate(
+    context: typer.Context,
     *,
     checkpoint: Annotated[Path, typer.Option(help="Trained network: a folder export/step-… of stage 2.")],
     output: Annotated[Path, typer.Option("--output", "-o", help=".mp4, .webm, .gif, or a folder for png frames.")],
@@ -29,7 +39,7 @@ def animate(
     settings: SetOption = None,
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, multiples of 8; default: the checkpoint's.")] = None,
     fit: Annotated[Literal["crop", "pad"], typer.Option(help="How the picture fills another shape.")] = "crop",
-    frames: Annotated[int | None, typer.Option(help="Driving frames to use at most.", min=1)] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames of each animation at most.", min=1)] = None,
     frame_step: Annotated[int | None, typer.Option(help="Driving frames from one output frame to the next.")] = None,
     depth_scale: Annotated[float, typer.Option(help="Factor on inverse depth: above 1 more parallax.")] = 1.0,
     no_scene_motion: Annotated[bool, typer.Option("--no-scene-motion", help="The scene stands still.")] = False,
@@ -40,6 +50,7 @@ def animate(
     guidance: Annotated[float, typer.Option(help="Classifier-free guidance scale; 1 is without.")] = 3.5,
     window: Annotated[int | None, typer.Option(help="Frames the network sees at once; default: as trained.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Frames that windows share; default: a third.")] = None,
+    cache: CacheOption = 8.0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
     device: Annotated[Literal["auto", "cuda", "cpu"], typer.Option(help="Where the network runs.")] = "auto",
 ) -> None:
@@ -55,6 +66,10 @@ def animate(
 
     if (dataset is None) == (reference is None or driving is None) or (dataset is not None and reference is not None):
         raise ConfigError("give --reference and --driving, or --dataset")
+    if dataset is None:
+        refuse_given(context, FOR_DATASET, "without --dataset")
+    else:
+        refuse_given(context, FOR_VIDEO, "with --dataset, whose clips have their own signals")
     with refusals():
         from pipeline.animate import AnimateConfig, Animation, animate
         from pipeline.animation.dataset import animate_split
@@ -75,6 +90,7 @@ def animate(
                 "guidance": guidance,
                 "window": window,
                 "overlap": overlap,
+                "cache_bytes": cache_bytes(cache),
                 "seed": seed,
                 "device": device,
             },
@@ -131,6 +147,22 @@ def bar() -> Progress:
     """A progress line that says what is being done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=errors, transient=True)
+
+
+def refuse_given(context: typer.Context, names: Sequence[str], where: str) -> None:
+    """Raises ConfigError naming those of the options that stand on the command line, for they would be ignored."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    given = [parameter.opts[0] for parameter in context.command.params if parameter.name in typed]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: of no use {where}; leave it out")
+
+
+def cache_bytes(gib: float) -> int:
+    """Whole bytes of GiB. Raises ConfigError for what is no number of bytes."""
+    if not math.isfinite(gib):
+        raise ConfigError(f"--cache-gib {gib}: a number of GiB is expected")
+    return int(gib * 2**30)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -84,14 +84,14 @@ def read_networks(path: Path | None) -> dict[str, object]:
     return data
 
 
-def named_folders(given: list[str]) -> dict[str, Path]:
-    """Folders by method of NAME=DIR arguments. Raises ConfigError."""
+def named_folders(given: list[str], option: str = "--method", example: str = "ours=out/ours") -> dict[str, Path]:
+    """Folders by name of the NAME=FOLDER arguments of an option. Raises ConfigError."""
     methods: dict[str, Path] = {}
     for text in given:
         name, sign, folder = text.partition("=")
         if not (name and sign and folder):
-            raise ConfigError(f"--method {text}: NAME=DIR is expected, e.g. ours=out/ours")
+            raise ConfigError(f"{option} {text}: NAME=FOLDER is expected, e.g. {example}")
         if name in methods:
-            raise ConfigError(f"--method {name} stands twice; names must differ")
+            raise ConfigError(f"{option} {name} stands twice; names must differ")
         methods[name] = Path(folder)
     return methods

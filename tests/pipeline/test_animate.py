@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from extractors.geometry.published import published_scene_motion
 from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven
 from pipeline.animation.dataset import animate_split, clip_inputs
+from pipeline.animation.driving import Driving
 from pipeline.animation.notes import notes
 from pipeline.animation.reference import ReferencePicture, mapped_depth
 from pipeline.cli.main import app
+from pipeline.config_file import ConfigError
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.demo.videos import render_demo
 from pipeline.pack.read import read_sample
@@ -243,12 +245,68 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
 
 def test_the_ablation_table(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
     """Two variants with equal weights score alike; the paper's rows stand beside them."""
-    arguments = ["--variant", f"full={checkpoint}", "--variant", f"w/o SMT={checkpoint}", "-o", str(tmp_path / "out")]
+    arguments = ["--variant", f"full={checkpoint}", "--variant", f"again={checkpoint}", "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, ["ablate", "-d", dataset, *arguments, "--frames", "2", "--steps", "1"])
     assert done.exit_code == 0, done.output
     rows = {line.split(" | ")[0][2:]: line for line in (tmp_path / "out" / "ablation.md").read_text().splitlines()}
-    assert rows["full"].removeprefix("| full") == rows["w/o SMT"].removeprefix("| w/o SMT")
+    assert rows["full"].removeprefix("| full") == rows["again"].removeprefix("| again")
     assert "27.315" in rows["w/o MIX (paper)"]
+
+
+def said(*arguments: str) -> str:
+    """What a command says that fails in words, on one line."""
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code != 0
+    assert done.exception is None or isinstance(done.exception, SystemExit | ConfigError | DatasetError), done.exception
+    return " ".join(f"{done.output} {done.exception}".split())
+
+
+def test_variants_that_make_no_table_are_refused(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
+    base = ("ablate", "-d", dataset, "-o", str(tmp_path / "out"), "--variant")
+    assert "model.motion=scene_motion in place of none" in said(*base, f"w/o SMT={checkpoint}")
+    assert "--variant foo: NAME=FOLDER is expected" in said(*base, "foo")
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_would_be_ignored_are_refused(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
+    base = ("animate", "--checkpoint", str(checkpoint), "-o", str(tmp_path / "out"))
+    clips = (*base, "--dataset", dataset)
+    for given in (
+        ("--driving", "a.mp4"),
+        ("--fit", "pad"),
+        ("--stages", "a.yaml"),
+        ("--set", "decode.size=384"),
+        ("--camera-track", "a.vmd"),
+        ("--no-sound",),
+        ("--side-by-side",),
+    ):
+        assert f"{given[0]}: of no use with --dataset" in said(*clips, *given)
+    for given in (("--split", "val"), ("--clips", "2"), ("--kind", "camera"), ("--name", "ours")):
+        video = (*base, "--reference", "a.png", "--driving", "a.mp4")
+        assert f"{given[0]}: of no use without --dataset" in said(*video, *given)
+    assert "--name ../esc: a plain folder name" in said(*clips, "--name", "../esc")
+    assert "--cache-gib nan" in said(*clips, "--cache-gib", "nan")
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_count_the_animations_own(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many frames come out, of a video as of a dataset's clips, whatever lies between them."""
+    signals = driving(clip(0, 20))
+
+    class Reader:
+        pose = depth = None
+
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def read(self, *_: object, frames: int | None, **__: object) -> Driving:
+            return replace(signals, frames=min(frames or signals.frames, signals.frames))
+
+    monkeypatch.setattr("pipeline.animate.DrivingReader", Reader)
+    monkeypatch.setattr("pipeline.animate.read_reference", lambda *_, **__: picture())
+    for count, step, wanted in ((3, 4, 3), (9, 4, 5), (1, 4, 1)):
+        config = FAST.model_copy(update={"frames": count, "frame_step": step, "sound": False})
+        made = animate(Path("a.png"), Path("a.mp4"), checkpoint, tmp_path / f"{count}.mp4", config=config)
+        assert made.frames == wanted
 
 
 @pytest.mark.parametrize("kind", ["flow", "plucker", "none"])

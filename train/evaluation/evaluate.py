@@ -16,7 +16,7 @@ from train.evaluation import bootstrap, pixel
 from train.evaluation.config import METRICS, EvaluationConfig, Metric
 from train.evaluation.frechet import frechet_distance
 from train.evaluation.media import MediaError, Sequence, matched, sequences
-from train.evaluation.networks import FeatureNetwork, FeatureStream
+from train.evaluation.networks import FeatureNetwork, FeatureStream, NetworkError
 from train.evaluation.protocol import PROTOCOLS
 
 Frechet = Literal["fid", "fid_vid", "fvd"]
@@ -181,6 +181,8 @@ class _PairStream:
 
 def _networks(config: EvaluationConfig) -> tuple[dict[Metric, FeatureNetwork], dict[Metric, str]]:
     protocol = PROTOCOLS[config.protocol]
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise NetworkError("device cuda: torch finds no CUDA device here; say auto or cpu")
     chosen = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(chosen if config.device == "auto" else config.device)
     samplings = {"lpips": protocol.lpips, "fid": protocol.fid, "fid_vid": protocol.fid_vid, "fvd": protocol.fvd}

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.train.evaluation.media_files import pictures, write_frames, write_video
 from tests.train.evaluation.network_files import MeanColour, MeanDifference, script
 from train.evaluation.config import METRICS, EvaluationConfig, Networks
 from train.evaluation.evaluate import Report, evaluate
 from train.evaluation.media import MediaError
+from train.evaluation.networks import NetworkError
 from train.evaluation.published import ABLATIONS, COMPARISON
 from train.evaluation.table import csv_table, csv_videos, json_report, markdown
 
@@ -132,3 +134,9 @@ def test_published_rows_order_methods_as_the_paper_says() -> None:
             for metric, value in row.items():
                 better = value < best[metric] if metric in ("ssim", "psnr") else value > best[metric]
                 assert better or name == "MikuDance"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(NetworkError, match="finds no CUDA device"):
+        run(folder, "same", device="cuda")
