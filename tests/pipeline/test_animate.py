@@ -285,7 +285,7 @@ def test_options_that_would_be_ignored_are_refused(checkpoint: Path, dataset: st
         video = (*base, "--reference", "a.png", "--driving", "a.mp4")
         assert f"{given[0]}: of no use without --dataset" in said(*video, *given)
     assert "--name ../esc: a plain folder name" in said(*clips, "--name", "../esc")
-    assert "--cache-gib nan" in said(*clips, "--cache-gib", "nan")
+    assert "--cache-gib inf" in said(*clips, "--cache-gib", "inf")
     assert not (tmp_path / "out").exists()
 
 
