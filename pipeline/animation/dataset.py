@@ -101,10 +101,11 @@ def animate_split(
             dataset, entry, clip, animator.size, config, keep_frames=animator.needs_frames, compat=animator.compat
         )
         fps = inputs.frames.fps
+        # The network's first: where it cannot draw, no other frames are left that would bind the next try.
         for folder, frames in (
-            ("real", inputs.real()),
-            (BASELINE, (inputs.picture.image for _ in range(len(inputs.frames)))),
             (name, animator.draw(inputs.picture, inputs.frames, progress)),
+            (BASELINE, (inputs.picture.image for _ in range(len(inputs.frames)))),
+            ("real", inputs.real()),
         ):
             target = output / folder / clip
             if not target.is_dir():

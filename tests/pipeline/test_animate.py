@@ -178,7 +178,7 @@ def test_a_start_that_failed_binds_nobody(
         raise RuntimeError("lost")
 
     config = FAST.model_copy(update={"frames": 1})
-    monkeypatch.setattr("pipeline.animation.dataset.read_sample", broken)
+    monkeypatch.setattr(Animator, "draw", broken)
     with pytest.raises(RuntimeError, match="lost"):
         animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
     monkeypatch.undo()
