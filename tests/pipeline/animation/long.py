@@ -33,9 +33,13 @@ def main(length: int, output: Path, checkpoint: Path) -> dict[str, float]:
     """Side by side, so that driving frames are kept too; clips overlap by one frame as those of a video do."""
     torch.set_num_threads(1)
     picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    kept, jpeg = KeptPictures(), encode_jpeg(picture) + bytes(PADDING)
+    kept, jpeg = KeptPictures(), encode_jpeg(picture)
     starts = range(0, length - 1, CLIP - 1)
-    clips = [clip(s, count, jpegs=kept.add([jpeg] * count)) for s in starts for count in [min(CLIP, length - s)]]
+    clips = [
+        clip(s, count, jpegs=kept.add([jpeg + bytes(PADDING) for _ in range(count)]))
+        for s in starts
+        for count in [min(CLIP, length - s)]
+    ]
     config = AnimateConfig(
         steps=1, guidance=1.0, size=SIZE, device="cpu", window=8, overlap=2, side_by_side=True, cache_bytes=1 << 20
     )
