@@ -1,4 +1,4 @@
-"""Which backends can run on this machine."""
+"""Which backends can run on this machine, and whether it can read videos at all."""
 
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -7,13 +7,14 @@ from pydantic import ValidationError
 
 from pipeline.config import DatasetConfig
 from schemas.config import BackendConfig, Problem
+from stages.video import ffmpeg
 
 BACKEND_STAGES = ("pose", "camera", "depth", "stylize")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One backend of one stage: whether the configuration chooses it, and why it cannot run (None: it can)."""
+    """One backend of one stage, or ffmpeg: whether the configuration uses it, and why it cannot run (None: it can)."""
 
     stage: str
     name: str
@@ -22,8 +23,8 @@ class Check:
 
 
 def examine(config: DatasetConfig) -> list[Check]:
-    """Every backend of every stage: the chosen ones with their settings, the others with their defaults."""
-    checks = []
+    """ffmpeg, then every backend of every stage: the chosen ones with their settings, the others with defaults."""
+    checks = [Check("decode", "ffmpeg", True, ffmpeg.problem())]
     for stage in BACKEND_STAGES:
         section = getattr(config, stage)
         chosen: BackendConfig = section.backend

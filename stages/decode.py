@@ -20,7 +20,7 @@ from stages.base import Inputs, StageError
 from stages.video import fit
 from stages.video.command import Hwaccel, frames_command
 from stages.video.cuts import is_repeat
-from stages.video.ffmpeg import Limits, RunReport, VideoError, frames
+from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
 from stages.video.follow import own_motion, place_window, searched_size
 from stages.video.probe import Probe, probe
 
@@ -71,6 +71,7 @@ class DecodeStage:
 
     def __init__(self, config: DecodeConfig) -> None:
         self.config = config
+        find_binary()  # a machine without one must not refuse every video that it is given
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
         """The frames artifact. Raises StageError where the file no longer gives the clip's frames."""

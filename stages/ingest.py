@@ -1,6 +1,7 @@
 """Ingest: probe a source, decode all of it once at low resolution, count its frames and find its shots."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,8 +13,8 @@ from schemas.artifacts.ingest import IngestArtifact, Shot
 from schemas.config import FrozenConfig
 from stages.base import StageError
 from stages.video.command import frames_command
-from stages.video.cuts import SIZE, CutConfig, detect
-from stages.video.ffmpeg import Limits, RunReport, VideoError, frames
+from stages.video.cuts import SIZE, CutConfig, CutResult, detect
+from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
 from stages.video.fit import FitPlan, Window
 from stages.video.probe import Probe, probe
 
@@ -49,6 +50,12 @@ class IngestConfig(FrozenConfig):
         description=f"{_TAIL.capitalize()}: keep them as a shorter clip (min_frames at least), drop them, merge them "
         "into the clip before, or shift the last clip back so that it is full (overlapping the one before).",
     )
+    max_gap_s: float = Field(
+        1.0,
+        gt=0,
+        description="Longest time between two pictures, seconds. A longer gap ends a shot, and the frames that would "
+        "repeat one picture through it are in no clip.",
+    )
     cuts: CutConfig = Field(default_factory=CutConfig, description="Shot detection.")
     splits: Splits = Field(default_factory=Splits, description="Shares of train, val and test.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on foreign files.")
@@ -65,14 +72,29 @@ class IngestConfig(FrozenConfig):
         return self
 
 
+def shots_of(result: CutResult, holds: Sequence[tuple[int, int]]) -> tuple[Shot, ...]:
+    """Shots between cuts and holds, (first, end) frames that repeat one picture over a gap in the source's times."""
+    scores = dict(zip(result.cuts, result.scores, strict=True))
+    held = np.zeros(result.count, bool)
+    for first, end in holds:
+        held[first:end] = True
+    starts = [0, *sorted({*result.cuts, *(place for hold in holds for place in hold if place < result.count)})]
+    return tuple(
+        Shot(start, end - start, int(result.repeated[start + 1 : end].sum()), scores.get(start, 0.0))
+        for start, end in pairwise([*starts, result.count])
+        if not held[start]
+    )
+
+
 class IngestStage:
     """Source file to shots. One row a shot; the header's `extra` holds the probe record."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, config: IngestConfig) -> None:
         self.config = config
+        find_binary()  # a machine without one must not refuse every video that it is given
 
     def run(self, source_id: str, path: str) -> pa.Table:
         """The ingest artifact of a source. Raises StageError, with a reason, for a file that gives no clip."""
@@ -82,7 +104,7 @@ class IngestStage:
             raise StageError(f"{path}: {error}") from error
 
     def _run(self, source_id: str, path: str) -> pa.Table:
-        found = probe(path, fps=self.config.fps, limits=self.config.limits)
+        found = probe(path, fps=self.config.fps, limits=self.config.limits, max_gap_s=self.config.max_gap_s)
         if found.encrypted:
             raise VideoError("the video stream is encrypted (DRM); only a decrypted copy can be used")
         report = RunReport()
@@ -91,12 +113,7 @@ class IngestStage:
         if found.last_frame >= 0:
             # The resampler may hold the last picture for some frames more; a clip ends with the source's last one.
             result = result.head(found.last_frame + 1)
-        starts = (0, *result.cuts)
-        ends = (*result.cuts, result.count)
-        shots = tuple(
-            Shot(start, end - start, int(result.repeated[start + 1 : end].sum()), score)
-            for start, end, score in zip(starts, ends, (0.0, *result.scores), strict=True)
-        )
+        shots = shots_of(result, found.holds)
         longest = max(shot.frame_count for shot in shots)
         if longest < self.config.min_frames:
             raise VideoError(

@@ -21,10 +21,10 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames between two cuts, on the source's constant-rate timeline.
+    """Frames between two cuts or gaps, on the source's constant-rate timeline.
 
     repeated: how many of them show what the one before shows. cut_score: how far the cut that starts the shot stands
-    out (ratio to its surroundings); 0 for the first shot.
+    out (ratio to its surroundings); 0 for the first shot and after a gap.
     """
 
     first_frame: int
@@ -35,7 +35,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class IngestArtifact:
-    """The shots of one source, in order, without gaps, and its probe record.
+    """The shots of one source, in order, and its probe record. Frames between two shots, which repeat one picture
+    through a long gap in the source's times, belong to none.
 
     fps: (numerator, denominator) of the constant-rate timeline, frame n of which is shown at start_s + n / fps
     (seconds of presentation time). probe: the record of `stages.video.probe.Probe`, plain JSON values.
@@ -48,8 +49,8 @@ class IngestArtifact:
 
     @property
     def frame_count(self) -> int:
-        """Frames of the whole timeline."""
-        return sum(shot.frame_count for shot in self.shots)
+        """Frames of the timeline up to the end of the last shot."""
+        return self.shots[-1].first_frame + self.shots[-1].frame_count
 
     def to_table(self, header: Header) -> pa.Table:
         columns = {

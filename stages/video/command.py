@@ -12,6 +12,8 @@ from stages.video.fit import FitPlan
 from stages.video.probe import JITTER, Probe
 
 Hwaccel = Literal["auto", "none"]
+COLOURS = {"colorspace": "bt2020nc", "color_primaries": "bt2020", "color_trc": "bt709", "range": "tv"}
+"""What pictures in HDR or wide gamut that lack a tag are taken for: what such video nearly always is."""
 _SEEK_MARGIN_S = 1.0  # frames before the wanted one that the deinterlacer and reordered streams need
 
 
@@ -28,12 +30,13 @@ def frames_command(
     limits: Limits,
     pix_fmt: str = "bgr24",
     hwaccel: Hwaccel = "none",
+    binary: str | None = None,
 ) -> list[str]:
     """The command that writes frames `first` to `first + count` (None: to the end) of the timeline as raw pixels.
 
     Frame n is the last picture whose time is at most start_s + (n + JITTER) / fps. A seek only saves decoding what
     lies far before: the resampler counts frames from `start_s` in any case, so that the same n is the same frame
-    wherever decoding began.
+    wherever decoding began. binary: the ffmpeg to run, else the one that `find_binary` finds.
     """
     options: dict[str, Any] = {**input_options(limits), "copyts": None}
     seek = start_s - probe.container_start_s + first * fps[1] / fps[0] - _SEEK_MARGIN_S
@@ -58,7 +61,7 @@ def frames_command(
         video.filter("format", pix_fmt), "pipe:1", format="rawvideo", fps_mode="passthrough", an=None
     )
     return [
-        find_binary(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "verbose",
+        binary or find_binary(), "-nostdin", "-hide_banner", "-nostats", "-loglevel", "verbose",
         *ffmpeg.get_args(output.global_args()),
     ]  # fmt: skip
 
@@ -68,6 +71,10 @@ def _picture(video: Any, probe: Probe, fit: FitPlan, scaler: str) -> Any:
     x, y, width, height = fit.crop
     video = video.filter("crop", w=width, h=height, x=x, y=y, exact=1)
     video = video.filter("scale", w=fit.scaled[0], h=fit.scaled[1], flags=scaler).filter("setsar", "1")
+    if probe.transfer != "sdr" or probe.wide_gamut:
+        # zscale refuses to guess. Nothing else reads the tags: other sources keep their levels as they are.
+        tags = {name: value for name, value in COLOURS.items() if name in probe.untagged}
+        video = video.filter("setparams", **tags) if tags else video
     if probe.transfer != "sdr":
         # To linear light with 100 cd/m² as white, to BT.709 primaries, then the highlights rolled off (Hable's curve).
         video = (

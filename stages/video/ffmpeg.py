@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from pydantic import Field
@@ -21,11 +22,14 @@ DEMUXERS = (
     "vvc,wtv,y4m,yuv4mpegpipe"
 )
 """Containers that may be opened. Playlists and scripts (hls, concat, …) are left out: they can name other files."""
-NEEDED_FILTERS = frozenset({"bwdif", "fps", "scale", "tonemap", "zscale"})
+REMEDY = "run `pip install 'imageio-ffmpeg>=0.6'`"
 _SUMMARY = re.compile(r"\(video\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors")
 _RESAMPLED = re.compile(r"fps_\d+ @ .*?\] (\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames dup")
 _COMPLAINT = re.compile(r"(rror|nvalid|orrupt|missing|not found|ermission)")
-_NOISE = re.compile(r"^\[[^\]]*\]\s*")
+_CONTEXT = re.compile(r"^(\[[^\]]*\]\s*)+")
+_POINTER = re.compile(r"0x[0-9a-f]{6,}")
+_FILE = "file:"
+_MESSAGES = 10
 
 
 class VideoError(RuntimeError):
@@ -39,7 +43,9 @@ class Limits(FrozenConfig):
     max_pixels: int = Field(8192 * 8192, gt=0, description="Largest coded picture, pixels.")
     max_frames: int = Field(2_000_000, gt=0, description="Most frames of one source, on its constant-rate timeline.")
     timeout_s: float = Field(3600.0, gt=0, description="Seconds one ffmpeg run may take.")
-    stall_s: float = Field(120.0, gt=0, description="Seconds ffmpeg may give no frame before it counts as hung.")
+    stall_s: float = Field(
+        120.0, gt=0, description="Seconds ffmpeg may neither read nor give a frame before it counts as hung."
+    )
 
 
 @dataclass
@@ -47,7 +53,8 @@ class RunReport:
     """What one run said of itself, filled when it has ended.
 
     packets, decoded, errors: of the input stream. dropped, repeated: by the resampling to constant rate.
-    messages: distinct complaints, at most ten.
+    messages: distinct complaints, at most ten, in alphabetical order (decoder threads write in any), without the file's
+    name and addresses in memory: the same file gives the same messages, wherever it lies.
     """
 
     packets: int = 0
@@ -59,43 +66,42 @@ class RunReport:
 
 
 def find_binary() -> str:
-    """Path of an ffmpeg that has every filter needed here.
+    """Path of an ffmpeg that does what is needed here, which is tried out once a process.
 
-    Order: `IMAGEIO_FFMPEG_EXE`, `ffmpeg` on PATH, the binary inside the package imageio-ffmpeg. One that lacks a
-    filter (a minimal system build) is passed over. Raises VideoError with the remedy where none is left.
+    The one that `IMAGEIO_FFMPEG_EXE` names, and no other; else the binary inside the package imageio-ffmpeg, which
+    gives the same bytes on every machine; else `ffmpeg` on PATH. Raises VideoError with the remedy where none is left.
     """
     return _find_binary(os.environ.get("IMAGEIO_FFMPEG_EXE"), shutil.which("ffmpeg"))
 
 
 @lru_cache(maxsize=8)
 def _find_binary(named: str | None, on_path: str | None) -> str:
-    for candidate in (named, on_path):
-        if candidate and filters_of(candidate) >= NEEDED_FILTERS:
+    from stages.video.trial import failure  # the trial runs the very commands that ask here for a binary
+
+    if named:
+        if why := failure(named):
+            raise VideoError(
+                f"IMAGEIO_FFMPEG_EXE names {named}, which cannot be used: {why}; name another ffmpeg, or unset it"
+            )
+        return named
+    reasons = []
+    for candidate in (_packaged(), on_path):
+        if candidate is None:
+            continue
+        why = failure(candidate)
+        if not why:
             return candidate
+        reasons.append(f"{candidate}: {why}")
+    raise VideoError(f"no usable ffmpeg ({'; '.join(reasons) or 'none is installed'}); {REMEDY}")
+
+
+def _packaged() -> str | None:
     try:
         import imageio_ffmpeg
 
-        packaged = imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise VideoError(f"no usable ffmpeg: {error}; run `pip install imageio-ffmpeg`") from error
-    missing = NEEDED_FILTERS - filters_of(packaged)
-    if missing:
-        raise VideoError(
-            f"ffmpeg at {packaged} lacks the filters {sorted(missing)}; install a full build or imageio-ffmpeg >= 0.6"
-        )
-    return packaged
-
-
-@lru_cache(maxsize=8)
-def filters_of(binary: str) -> frozenset[str]:
-    """Names of the filters of an ffmpeg binary; empty where it cannot be run."""
-    try:
-        text = subprocess.run(
-            [binary, "-hide_banner", "-nostdin", "-filters"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return frozenset()
-    return frozenset(line.split()[1] for line in text.splitlines() if len(line.split()) >= 3 and "->" in line)
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
 
 
 def problem() -> Problem | None:
@@ -103,7 +109,7 @@ def problem() -> Problem | None:
     try:
         find_binary()
     except VideoError as error:
-        return Problem(cause=str(error), remedy="pip install 'imageio-ffmpeg>=0.6'")
+        return Problem(cause=str(error), remedy=REMEDY)
     return None
 
 
@@ -119,7 +125,7 @@ def input_options(limits: Limits) -> dict[str, str | int]:
 
 def as_input(path: str | Path) -> str:
     """The `file:` form of a local path, so that no name is taken for an option, protocol or pattern."""
-    return "file:" + str(Path(path).absolute())
+    return _FILE + str(Path(path).absolute())
 
 
 def frames(
@@ -151,7 +157,7 @@ def frames(
             watch.stop()
         if watch.reason:
             raise VideoError(f"{watch.reason} after {count} frames")
-        _fill(report, errors)
+        _fill(report, errors, next((part for part in command if part.startswith(_FILE)), ""))
 
 
 def _read_exactly(descriptor: int, view: memoryview) -> bool:
@@ -168,13 +174,13 @@ def _read_exactly(descriptor: int, view: memoryview) -> bool:
 class _Child:
     """A child process that never outlives its block."""
 
-    def __init__(self, command: list[str], errors: object) -> None:
+    def __init__(self, command: list[str], errors: IO[bytes]) -> None:
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            bufsize=0,  # type: ignore[call-overload]
+            bufsize=0,
         )
 
     def __enter__(self) -> "subprocess.Popen[bytes]":
@@ -189,12 +195,16 @@ class _Child:
 
 
 class _Watchdog:
-    """Kills a process that runs too long or gives no frame for too long."""
+    """Kills a process that runs too long, or neither reads nor gives a frame for too long.
+
+    Reading counts because a clip of a container that cannot be searched is decoded from the file's start: no frame
+    comes for long, yet all is well.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]", limits: Limits) -> None:
         self.reason = ""
         self._process = process
-        self._seen = self._count = 0
+        self._count = 0
         self._limits = limits
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -209,34 +219,50 @@ class _Watchdog:
 
     def _watch(self) -> None:
         total = idle = 0.0
+        seen = (0, 0)
         step = min(1.0, self._limits.stall_s / 4, self._limits.timeout_s / 4)
         while not self._stopped.wait(step):
             total += step
-            idle = 0.0 if self._count != self._seen else idle + step
-            self._seen = self._count
+            now = (self._count, _bytes_read(self._process.pid))
+            idle = 0.0 if now != seen else idle + step
+            seen = now
             if total >= self._limits.timeout_s:
                 self.reason = f"decoding took longer than {self._limits.timeout_s:g} s (limits.timeout_s)"
             elif idle >= self._limits.stall_s:
-                self.reason = f"ffmpeg gave no frame for {self._limits.stall_s:g} s (limits.stall_s)"
+                self.reason = f"ffmpeg read nothing and gave no frame for {self._limits.stall_s:g} s (limits.stall_s)"
             else:
                 continue
             self._process.kill()
             return
 
 
-def _fill(report: RunReport, errors: object) -> None:
-    errors.seek(0, os.SEEK_END)  # type: ignore[attr-defined]
-    size = errors.tell()  # type: ignore[attr-defined]
-    errors.seek(0)  # type: ignore[attr-defined]
-    head: bytes = errors.read(64 << 10)  # type: ignore[attr-defined]
-    errors.seek(max(0, size - (64 << 10)))  # type: ignore[attr-defined]
-    tail = errors.read().decode(errors="replace")  # type: ignore[attr-defined]
-    if match := _SUMMARY.search(tail):
-        report.packets, report.decoded, report.errors = (int(group) for group in match.groups())
-    if match := _RESAMPLED.search(tail):
-        report.dropped, report.repeated = int(match.group(3)), int(match.group(4))
-    for line in head.decode(errors="replace").splitlines():
-        text = _NOISE.sub("", line.strip())
-        wanted = _COMPLAINT.search(text) and "decode errors" not in text
-        if wanted and text not in report.messages and len(report.messages) < 10:
-            report.messages.append(text)
+def _bytes_read(process_id: int) -> int:
+    """Bytes that a process has read so far, 0 where the system does not tell."""
+    try:
+        return int(Path(f"/proc/{process_id}/io").read_text().split()[1])  # "rchar: N"
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _fill(report: RunReport, errors: IO[bytes], source: str) -> None:
+    """source: the input as the command names it."""
+    errors.seek(0)
+    kept: set[str] = set()
+    for line in errors:  # a damaged file can make megabytes of them
+        text = line.decode(errors="replace").strip()
+        if match := _SUMMARY.search(text):
+            report.packets, report.decoded, report.errors = (int(group) for group in match.groups())
+        elif match := _RESAMPLED.search(text):  # several: a filter graph that is made anew counts from 0 again
+            report.dropped += int(match.group(3))
+            report.repeated += int(match.group(4))
+        elif message := _complaint(text, source):
+            kept = set(sorted(kept | {message})[:_MESSAGES])
+    report.messages = sorted(kept)
+
+
+def _complaint(line: str, source: str) -> str:
+    """What a line of the log complains of, "" for one that does not."""
+    text = _CONTEXT.sub("", line)
+    if source:
+        text = text.replace(source, "the file").replace(source.removeprefix(_FILE), "the file")
+    return _POINTER.sub("0x…", text) if _COMPLAINT.search(text) else ""

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class Probe:
     the source keeps that rate. start_s: presentation time of the first frame; container_start_s that of the whole
     file, from which ffmpeg counts its seeks. declared_frames: the header's count (0: none given). packets: frames
     found in the file. duration_s: of the video stream by its packets. last_frame: place of the last picture on the
-    constant-rate timeline, -1 where the packets have no times.
+    constant-rate timeline, -1 where the packets have no times. untagged: which colour tags are not given, by
+    ffmpeg's names. holds: (first, end) frames of the timeline that only repeat the picture before, because the next one
+    comes much later (not part of the record: the shots leave them out).
     """
 
     width: int
@@ -59,17 +62,22 @@ class Probe:
     last_frame: int
     declared_frames: int
     packets: int
+    untagged: tuple[str, ...] = ()
+    holds: tuple[tuple[int, int], ...] = ()
 
     def record(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = asdict(self)
+        del values["holds"]
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def probe(path: str | Path, *, fps: float, limits: Limits, scan: bool = True) -> Probe:
+def probe(path: str | Path, *, fps: float, limits: Limits, scan: bool = True, max_gap_s: float = math.inf) -> Probe:
     """Open a file, read the times of all its video packets (`scan`) and decode its first frame.
 
-    fps: the wanted rate; a slower source keeps its own. Without `scan` the header alone gives rate, start and counts,
-    which may be wrong. Raises VideoError for anything that is no video.
+    fps: the wanted rate; a slower source keeps its own. max_gap_s: pictures farther apart (seconds) make a hold.
+    Without `scan` the header alone gives rate, start and counts, which may be wrong, and there are no holds. Raises
+    VideoError for anything that is no video.
     """
     import av
 
@@ -87,10 +95,10 @@ def probe(path: str | Path, *, fps: float, limits: Limits, scan: bool = True) ->
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoError(f"no video container that can be read ({_reason(error)})") from error
     with container:
-        return _probe(container, Fraction(fps).limit_denominator(1001), limits, scan)
+        return _probe(container, Fraction(fps).limit_denominator(1001), limits, scan, max_gap_s)
 
 
-def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool) -> Probe:
+def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool, max_gap_s: float) -> Probe:
     import av
 
     candidates = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
@@ -146,11 +154,40 @@ def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool) -> Prob
         constant=constant,
         start_s=times[0] if times else 0.0,
         container_start_s=(container.start_time or 0) / 1e6,
-        last_frame=math.ceil((times[-1] - times[0]) * out - JITTER) if times else -1,
+        last_frame=_place(times[-1] - times[0], out) if times else -1,
         duration_s=times[-1] - times[0] + float(1 / rate) if times else float(packets.count / rate),
         declared_frames=declared,
         packets=packets.count,
+        untagged=_untagged(frame) if frame else (),
+        holds=holds_of(times, out, max_gap_s),
     )
+
+
+def holds_of(times: Sequence[float], fps: Fraction, max_gap_s: float) -> tuple[tuple[int, int], ...]:
+    """(first, end) frames of the constant-rate timeline that repeat a picture over a gap of more than `max_gap_s`
+    (seconds) in sorted presentation times.
+    """
+    return tuple(
+        (_place(before - times[0], fps) + 1, _place(after - times[0], fps))
+        for before, after in pairwise(times)
+        if after - before > max_gap_s
+    )
+
+
+def _place(time_s: float, fps: Fraction) -> int:
+    """The frame of the timeline in which a picture is first seen; time_s: since the first picture."""
+    return math.ceil(time_s * fps - JITTER)
+
+
+def _untagged(frame: Any) -> tuple[str, ...]:
+    found = {
+        # Codes 0, 2 and 3 are reserved or say "unspecified"; for the matrix 0 is RGB.
+        "color_primaries": int(frame.color_primaries) in (0, 2, 3),
+        "color_trc": int(frame.color_trc) in (0, 2, 3),
+        "colorspace": int(frame.colorspace) in (2, 3) and not frame.format.is_rgb,
+        "range": int(frame.color_range) == 0,
+    }
+    return tuple(name for name, absent in found.items() if absent)
 
 
 @dataclass(frozen=True)

@@ -140,3 +140,11 @@ def test_doctor_names_every_backend_and_a_remedy_for_each_that_cannot_run(cli) -
     for name in ("mediapipe", "sfm", "reconstruction", "opencv", "onnx", "depth-anything", "sdxl"):
         assert name in out
     assert out.count("cannot ") == out.count("remedy:")
+    assert "ok       in use  decode   ffmpeg" in out
+
+
+def test_doctor_says_why_no_video_can_be_read(cli, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/true")
+    code, out, _ = cli("doctor")
+    assert code == 1
+    assert "decode   ffmpeg: IMAGEIO_FFMPEG_EXE names /bin/true, which cannot be used" in out

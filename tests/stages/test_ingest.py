@@ -9,10 +9,11 @@ import pytest
 
 from schemas.artifacts.frames import FramesArtifact
 from schemas.artifacts.header import read_header
-from schemas.artifacts.ingest import IngestArtifact
+from schemas.artifacts.ingest import IngestArtifact, Shot
 from stages.base import StageError
 from stages.decode import DecodeConfig, DecodeStage
-from stages.ingest import CutConfig, IngestConfig, IngestStage, Splits
+from stages.ingest import CutConfig, IngestConfig, IngestStage, Splits, shots_of
+from stages.video.cuts import CutResult
 from stages.video.ffmpeg import Limits
 from tests.paths import TEST_DATA, test_data
 from tests.stages.video.media import SOURCE, encode, numbered, pictures_of, run_ffmpeg, whole_clip
@@ -96,7 +97,7 @@ def test_a_file_that_stops_half_way_is_refused_with_the_counts(tmp_path: Path) -
     assert 16 <= artifact.frame_count < 45
 
 
-def test_damaged_bytes_in_the_middle_give_frames_and_a_note(tmp_path: Path) -> None:
+def test_damaged_bytes_in_the_middle_give_frames_and_a_note_the_same_wherever_and_whenever(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (96, 96, 3), np.uint8) for _ in range(60)]
     path = encode(tmp_path / "video.mp4", noise, arguments=(*X264, "-g", "10"))
@@ -104,9 +105,18 @@ def test_damaged_bytes_in_the_middle_give_frames_and_a_note(tmp_path: Path) -> N
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
     path.write_bytes(bytes(data))
-    header = read_header(IngestStage(IngestConfig(min_decoded=0.5)).run(SOURCE, str(path)))
+    stage = IngestStage(IngestConfig(min_decoded=0.5))
+    table = stage.run(SOURCE, str(path))
+    header = read_header(table)
     assert header.quality["frames"] > 50
-    assert header.extra["messages"] or header.quality["decode_errors"] > 0
+    assert header.extra["messages"]
+    assert not any("0x" in text or str(tmp_path) in text for text in header.extra["messages"])
+    elsewhere = tmp_path / "an error is missing"
+    elsewhere.mkdir()
+    for place in (path, path, path.rename(elsewhere / path.name)):
+        assert stage.run(SOURCE, str(place if place.exists() else elsewhere / path.name)).equals(
+            table, check_metadata=True
+        )
 
 
 def test_no_duration_and_no_count_in_the_header(tmp_path: Path) -> None:
@@ -163,6 +173,43 @@ def test_playlists_and_scripts_are_no_videos(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(StageError, match="no video container that can be read"):
             ingest(path)
+
+
+def with_gap(folder: Path, seconds: float) -> Path:
+    """60 pictures at 30 fps, with so much more time after the first 30."""
+    made = encode(folder / "made.mkv", [numbered(i + 1) for i in range(60)], arguments=(*X264, "-bf", "0"))
+    path = folder / "gap.mp4"
+    run_ffmpeg(
+        "-i", str(made), "-vf", f"settb=1/90000,setpts='N*3000+if(lt(N,30),0,{90000 * seconds:.0f})'",
+        "-fps_mode", "passthrough", "-enc_time_base", "1/90000", *X264, "-bf", "0", str(path),
+    )  # fmt: skip
+    return path
+
+
+def test_a_long_gap_in_the_times_ends_a_shot_and_its_repetitions_are_in_none(tmp_path: Path) -> None:
+    path = with_gap(tmp_path, 20)
+    table = IngestStage(IngestConfig(cuts=CutConfig(enabled=False))).run(SOURCE, str(path))
+    artifact = IngestArtifact.from_table(table)
+    assert [(s.first_frame, s.frame_count) for s in artifact.shots] == [(0, 30), (630, 30)]
+    assert artifact.frame_count == 660
+    quality = read_header(table).quality
+    assert (quality["resampled_repeats"], quality["resampled_away"], quality["frames"]) == (600, 0, 660)
+    whole = ingest(path, max_gap_s=30, cuts=CutConfig(enabled=False))
+    assert [(s.first_frame, s.frame_count) for s in whole.shots] == [(0, 660)]
+
+
+def test_gaps_and_cuts_end_shots_together() -> None:
+    result = CutResult(100, (20, 60, 90), (3.0, 2.0, 4.0), np.zeros(100, bool))
+    shots = shots_of(result, [(31, 60), (70, 80), (95, 200)])
+    assert [(s.first_frame, s.frame_count, s.cut_score) for s in shots] == [
+        (0, 20, 0.0), (20, 11, 3.0), (60, 10, 2.0), (80, 10, 0.0), (90, 5, 4.0)
+    ]  # fmt: skip
+    assert shots_of(result, [])[1:] == (Shot(20, 40, 0, 3.0), Shot(60, 30, 0, 2.0), Shot(90, 10, 0, 4.0))
+
+
+def test_a_short_gap_is_part_of_a_shot(tmp_path: Path) -> None:
+    artifact = ingest(with_gap(tmp_path, 0.9), cuts=CutConfig(enabled=False))
+    assert [(s.first_frame, s.frame_count) for s in artifact.shots] == [(0, 87)]
 
 
 def test_too_short_a_source_says_so(tmp_path: Path) -> None:
@@ -234,31 +281,56 @@ def test_odd_sizes(tmp_path: Path, width: int, height: int) -> None:
             assert abs(float(shown[32, 32].mean()) - 90) < 4
 
 
+BT2020 = {"color_primaries": "bt2020", "colorspace": "bt2020nc", "color_range": "tv"}
+
+
+def grey_ramp(path: Path, tags: dict[str, str]) -> np.ndarray:
+    """A grey ramp of 8 levels in 10-bit video, tagged, as decode shows it: int [8, 3]."""
+    luma = np.repeat(np.repeat(LEVELS[None], 64, axis=0), 16, axis=1)
+    frame = luma.tobytes() + np.full((32, 64), 512, np.uint16).tobytes() * 2
+    named = [part for name, value in tags.items() for part in (f"-{name}", value)]
+    run_ffmpeg(
+        "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", "128x64", "-r", "30", *named, "-i", "pipe:0",
+        "-c:v", "libx265", "-x265-params", "log-level=error:lossless=1", *named, str(path), data=frame * 20,
+    )  # fmt: skip
+    shown = pictures_of(decoded(path, ingest(path), width=128, height=64))[2].astype(int)
+    return shown[32, 8::16]
+
+
+LEVELS = np.linspace(64, 940, 8).round().astype(np.uint16)
+
+
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
 def test_hdr_is_tone_mapped(tmp_path: Path, transfer: str) -> None:
-    """A grey ramp in 10-bit HDR: it must stay grey and rise, and keep its reference white below clipping."""
-    levels = np.linspace(64, 940, 8).round().astype(np.uint16)
-    luma = np.repeat(np.repeat(levels[None], 64, axis=0), 16, axis=1)
-    chroma = np.full((32, 64), 512, np.uint16)
-    frame = luma.tobytes() + chroma.tobytes() * 2
+    """A grey ramp must stay grey and rise, and keep its reference white below clipping."""
     path = tmp_path / "hdr.mp4"
-    tags = ("-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", "-color_range", "tv")
-    run_ffmpeg(
-        "-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", "128x64", "-r", "30", *tags, "-i", "pipe:0",
-        "-c:v", "libx265", "-x265-params", "log-level=error:lossless=1", *tags, str(path), data=frame * 20,
-    )  # fmt: skip
-    artifact = ingest(path)
-    assert artifact.probe["transfer"] == transfer
-    shown = pictures_of(decoded(path, artifact, width=128, height=64))[2].astype(int)
-    columns = shown[32, 8::16]
+    columns = grey_ramp(path, {"color_trc": transfer, **BT2020})
+    assert ingest(path).probe["transfer"] == transfer
     assert np.abs(columns - columns.mean(axis=1, keepdims=True)).max() <= 3
     grey = columns.mean(axis=1)
     assert (np.diff(grey[:6]) > 4).all()
     assert grey[0] < 12
     assert grey[-1] > 200
     # Code 0.58 of PQ (0.75 of HLG) is reference white, 203 cd/m²: bright, yet with room for highlights above.
-    white = np.interp(0.58 if transfer == "smpte2084" else 0.75, (levels - 64) / 876, grey)
+    white = np.interp(0.58 if transfer == "smpte2084" else 0.75, (LEVELS - 64) / 876, grey)
     assert 120 < white < 245
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"color_trc": "smpte2084"}, BT2020),
+        ({"color_trc": "arib-std-b67"}, BT2020),
+        ({"color_trc": "smpte2084", "color_primaries": "bt2020"}, {"colorspace": "bt2020nc", "color_range": "tv"}),
+        ({"color_primaries": "bt2020"}, {"color_trc": "bt709", "colorspace": "bt2020nc", "color_range": "tv"}),
+    ],
+)
+def test_hdr_and_wide_gamut_with_missing_tags_look_as_with_all(
+    tmp_path: Path, given: dict[str, str], missing: dict[str, str]
+) -> None:
+    partly, fully = grey_ramp(tmp_path / "part.mp4", given), grey_ramp(tmp_path / "full.mp4", {**given, **missing})
+    np.testing.assert_allclose(partly, fully, atol=1)
+    assert np.ptp(partly) > 200
 
 
 def test_ten_bit_sdr_keeps_its_levels(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """Which ffmpeg is taken, and that a run always ends with its process gone."""
 
+import os
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from stages.decode import DecodeConfig, DecodeStage
 from stages.video import ffmpeg
 from stages.video.command import cuda_works
 from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
+from stages.video.trial import failure
 from tests.stages.test_decode import X264, decode, ingest
 from tests.stages.video.media import encode, numbered, numbers_of
 
@@ -18,24 +22,83 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_binary_without_the_needed_filters_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    minimal = program(tmp_path / "ffmpeg", "echo ' .. scale V->V Scale'; echo ' .. fps V->V Rate'")
+def wrapped(folder: Path, change: str) -> Path:
+    """A program that runs the packaged ffmpeg and changes its log by a sed expression."""
+    folder.mkdir()
+    real, log = imageio_ffmpeg.get_ffmpeg_exe(), folder / "log"
+    return program(folder / "ffmpeg", f'{real} "$@" 2> {log}; code=$?; sed "{change}" {log} >&2; exit $code')
+
+
+def test_a_binary_that_cannot_do_the_work_is_never_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that knows other options, one whose report is an older one, and one that works, on PATH and by name."""
+    other = tmp_path / "other"
+    other.mkdir()
+    strange = program(other / "ffmpeg", "echo 'Unrecognized option: an error' >&2; exit 1")
+    old = wrapped(tmp_path / "old", "s/; [0-9]* decode errors//")  # as ffmpeg 5.1 writes it
+    good = wrapped(tmp_path / "good", "")
+    assert failure(str(good)) == ""
     monkeypatch.delenv("IMAGEIO_FFMPEG_EXE", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_binary() != str(minimal)
-    listing = "\n".join(f"echo ' .. {name} V->V x'" for name in ffmpeg.NEEDED_FILTERS)
-    (tmp_path / "full").mkdir()
-    full = program(tmp_path / "full" / "ffmpeg", listing)
-    monkeypatch.setenv("PATH", str(full.parent))
-    assert find_binary() == str(full)
+    packaged = imageio_ffmpeg.get_ffmpeg_exe()
+    for binary, reason in ((strange, "Unrecognized option"), (old, "report of a trial is not understood")):
+        monkeypatch.setenv("PATH", str(binary.parent), prepend=os.pathsep)
+        assert find_binary() == packaged
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(binary))
+        with pytest.raises(VideoError, match=rf"IMAGEIO_FFMPEG_EXE names {binary}.*{reason}.*or unset it"):
+            find_binary()
+        trouble = ffmpeg.problem()
+        assert trouble is not None
+        with pytest.raises(VideoError, match=reason):
+            DecodeStage(DecodeConfig())  # before any video is refused
+        monkeypatch.delenv("IMAGEIO_FFMPEG_EXE")
+    monkeypatch.setattr(ffmpeg, "_packaged", lambda: None)
+    ffmpeg._find_binary.cache_clear()
+    with pytest.raises(VideoError, match=r"no usable ffmpeg .*not understood.*pip install"):
+        ffmpeg._find_binary(None, str(old))
+    ffmpeg._find_binary.cache_clear()
+    assert ffmpeg._find_binary(None, str(good)) == str(good)
+    ffmpeg._find_binary.cache_clear()
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(good))
+    assert find_binary() == str(good)
 
 
 def test_a_hung_process_is_ended_and_named(tmp_path: Path) -> None:
     hung = program(tmp_path / "hung", "head -c 48 /dev/zero; exec sleep 600")
     stream = frames([str(hung)], shape=(4, 4, 3), limits=Limits(stall_s=0.5), report=RunReport())
     assert next(stream).shape == (4, 4, 3)
-    with pytest.raises(VideoError, match=r"gave no frame for 0.5 s .limits.stall_s. after 1 frames"):
+    with pytest.raises(VideoError, match=r"read nothing and gave no frame for 0.5 s .limits.stall_s. after 1 frames"):
         next(stream)
+
+
+def test_a_process_that_reads_for_long_before_its_first_frame_is_not_hung(tmp_path: Path) -> None:
+    """As ffmpeg does where it cannot seek: it decodes from the file's start and gives nothing until it is there."""
+    text = "for i in 1 2 3 4 5 6 7 8; do sleep 0.2; read -r line < /proc/version; done; head -c 48 /dev/zero"
+    reading = program(tmp_path / "reading", text)
+    got = list(frames([str(reading)], shape=(4, 4, 3), limits=Limits(stall_s=0.8), report=RunReport()))
+    assert len(got) == 1
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "an error is missing.mp4"])
+def test_complaints_hold_no_address_and_no_path(tmp_path: Path, name: str) -> None:
+    text = f"""cat >&2 <<'END'
+Input #0, mov, from 'file:{tmp_path}/{name}':
+[vist#0:0/h264 @ 0x5581b2] [dec:h264 @ 0x7f89600034c0] Error submitting packet at 0x7f8960003
+[h264 @ 0x5581b2] error while decoding MB 3 4
+[h264 @ 0x5581b9] error while decoding MB 3 4
+[in#0 @ 0x55] file:{tmp_path}/{name}: corrupt input packet in stream 0
+[Parsed_fps_0 @ 0x55] 0 frames in, 0 frames out; 0 frames dropped, 0 frames duplicated.
+[Parsed_fps_0 @ 0x7f] 60 frames in, 660 frames out; 2 frames dropped, 600 frames duplicated.
+[in#0 @ 0x55]   Input stream #0:0 (video): 60 packets read (2295 bytes); 59 frames decoded; 1 decode errors;
+END"""
+    writer = program(tmp_path / "writer", text)
+    report = RunReport()
+    list(frames([str(writer), "-i", f"file:{tmp_path}/{name}"], shape=(4, 4, 3), limits=Limits(), report=report))
+    assert report.messages == [
+        "Error submitting packet at 0x…",
+        "error while decoding MB 3 4",
+        "the file: corrupt input packet in stream 0",
+    ]
+    assert (report.packets, report.decoded, report.errors) == (60, 59, 1)
+    assert (report.dropped, report.repeated) == (2, 600)
 
 
 def test_a_stream_that_is_closed_early_leaves_no_process(tmp_path: Path) -> None:
