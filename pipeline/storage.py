@@ -59,6 +59,12 @@ class Storage:
     def size(self, path: str) -> int:
         return Path(self.full(path)).stat().st_size if self.local else int(self._fs.size(self.full(path)))
 
+    def modified(self, path: str) -> float:
+        """When a file was last written, UTC seconds. Raises FileNotFoundError where there is none."""
+        if self.local:
+            return Path(self.full(path)).stat().st_mtime
+        return float(self._fs.modified(self.full(path)).timestamp())
+
     def read(self, path: str) -> bytes:
         """A file's bytes. Raises FileNotFoundError where there is none."""
         if self.local:

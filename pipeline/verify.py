@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.dataset import CONFIG, Dataset, DatasetError
@@ -70,26 +71,19 @@ def _newest(table: pa.Table) -> pa.Table:
     return table.take(pa.array(last.values(), pa.int64()))
 
 
-def repair(dataset: Dataset, findings: list[Finding]) -> int:
-    """Removes damaged artifacts (file and catalog row: the next build makes them again), orphans and leftovers.
-
-    Shards and releases are never removed: someone may be training from them. Returns how many files were dealt with.
-    """
-    damaged = [f for f in findings if f.key]
-    for finding in damaged:
-        dataset.storage.remove(finding.path)
-    dataset.catalog.forget("artifacts", "key", [f.key for f in damaged])
-    loose = [f for f in findings if f.kind in HARMLESS]
-    for finding in loose:
-        dataset.storage.remove(finding.path)
-    return len(damaged) + len(loose)
-
-
 def _check_releases(dataset: Dataset, found: list[Release]) -> Iterator[Finding]:
-    newest = dataset.newest_release_number()
-    parent = ""
-    for number in range(1, newest + 1):
+    """Appends those that can be read to `found`. Counts up to the highest number that is there or that the catalog
+    knows, across gaps.
+    """
+    matches = map(_RELEASE.match, dataset.storage.list("releases"))
+    numbers = {int(match[1]) for match in matches if match}
+    recorded = pc.max(dataset.catalog.read("shards", ["release"]).column("release")).as_py() or 0
+    last, parent = max(recorded, *numbers, 0), ""
+    for number in range(1, last + 1):
         path = f"releases/{number:04d}.json"
+        if number not in numbers:
+            yield Finding("release", path, f"is not there, although {last} releases were published")
+            continue
         try:
             release = dataset.release(number)
         except DatasetError as error:

@@ -169,6 +169,15 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Remove damaged artifacts (a build makes them again) and loose files.")
     ] = False,
+    grace_hours: Annotated[
+        float,
+        typer.Option(
+            "--grace-hours",
+            min=0,
+            help="Loose files younger than this, or newer than the start of a run that has not ended, are not removed: "
+            "a build may be writing them. 0: no build is running.",
+        ),
+    ] = 1.0,
 ) -> None:
     """Check every artifact, shard, index and release against its checksum and schema, and find loose files.
 
@@ -178,7 +187,7 @@ def verify(
 
       mikudance verify -d data/mmd --repair
     """
-    from pipeline.verify import repair as repair_findings
+    from pipeline.repair import repair as repair_findings
     from pipeline.verify import verify as find
 
     opened = Dataset.open(dataset)
@@ -190,7 +199,12 @@ def verify(
     damage = sum(finding.damage for finding in findings)
     console.print(f"{damage} damaged, {len(findings) - damage} loose files")
     if repair and findings:
-        console.print(f"removed {repair_findings(opened, findings)} files; `mikudance build` makes artifacts again")
+        repaired = repair_findings(opened, findings, grace_s=3600 * grace_hours)
+        console.print(f"removed {repaired.removed} files; `mikudance build` makes artifacts again")
+        for reason, count in repaired.kept.items():
+            console.print(f"kept {count} loose files: {reason}")
+        if repaired.kept:
+            console.print("where no build is running and every release is whole, `--grace-hours 0` removes them")
     if damage:
         raise typer.Exit(Exit.DAMAGED)
 

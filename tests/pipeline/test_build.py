@@ -15,9 +15,10 @@ from pipeline.dataset import Dataset
 from pipeline.demo import render_demo
 from pipeline.graph import CLIP_STAGES, build_graph
 from pipeline.pack.release import publish
+from pipeline.repair import repair
 from pipeline.state import read_state
 from pipeline.status import read_status
-from pipeline.verify import repair, verify
+from pipeline.verify import verify
 from schemas.sample import check_sample
 from tests.pipeline.small import build, small_config
 
@@ -181,7 +182,7 @@ def test_verify_finds_every_kind_of_damage_and_repair_lets_a_build_mend_artifact
     assert ("shard", tar.relative_to(root).as_posix()) in found
     assert ("orphan", "artifacts/pose/stray.parquet") in found
     assert ("leftover", "tmp/.tmp-1234") in found
-    repair(dataset, findings)
+    repair(dataset, findings, grace_s=0)
     tar.write_bytes(bytes(whole[:600]) + bytes([whole[600] ^ 1]) + bytes(whole[601:]))
     summary = build(root, [])
     assert (summary.made["pose"], summary.made["depth"]) == (1, 1)
