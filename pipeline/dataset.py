@@ -44,16 +44,25 @@ class Dataset:
     @classmethod
     def create_or_open(cls, root: str, config: DatasetConfig | None) -> "Dataset":
         """A dataset with `config` written into it; without `config`, an existing one as it is, or one on defaults."""
+        dataset = cls.prepare(root, config)
+        dataset.write_config()
+        return dataset
+
+    @classmethod
+    def prepare(cls, root: str, config: DatasetConfig | None) -> "Dataset":
+        """As `create_or_open`, but nothing is written yet."""
         storage = Storage(root)
         if config is None and storage.exists(CONFIG):
             return cls.open(root)
         if storage.local and not storage.exists(CONFIG) and _foreign(Path(storage.root)):
             raise DatasetError(f"{storage.root} is not empty and holds no dataset: name a new or an empty folder")
-        config = config or DatasetConfig()
-        text = dump(config, comments=True).encode()
-        if not storage.exists(CONFIG) or storage.read(CONFIG) != text:
-            storage.write(CONFIG, text)
-        return cls(storage, config)
+        return cls(storage, config or DatasetConfig())
+
+    def write_config(self) -> None:
+        """Writes the configuration in force into the dataset, if another one or none is there."""
+        text = dump(self.config, comments=True).encode()
+        if not self.storage.exists(CONFIG) or self.storage.read(CONFIG) != text:
+            self.storage.write(CONFIG, text)
 
     @property
     def root(self) -> str:

@@ -32,9 +32,12 @@ class Plan:
         return dict(Counter(item.stage for item in self.todo))
 
 
-def ingest_item(spec: StageSpec, source_id: str, sha256: str, video: str) -> WorkItem:
-    """The ingest of one source."""
-    return WorkItem("ingest", digest(spec.prefix, sha256), source_id, source_id, SourceWork(source_id, video))
+def ingest_item(
+    spec: StageSpec, source_id: str, sha256: str, video: str, video_stat: tuple[int, int] | None = None
+) -> WorkItem:
+    """The ingest of one source. video_stat: as in SourceWork."""
+    work = SourceWork(source_id, video, video_stat)
+    return WorkItem("ingest", digest(spec.prefix, sha256), source_id, source_id, work)
 
 
 def clip_keys(

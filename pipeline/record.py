@@ -29,6 +29,7 @@ class Recorder:
         config: RunConfig,
         run_id: str,
         on_done: Callable[[WorkItem, ItemDone], None],
+        on_quarantined: Callable[[WorkItem], None],
     ) -> None:
         self._catalog = catalog
         self._graph = graph
@@ -36,6 +37,7 @@ class Recorder:
         self._config = config
         self._run_id = run_id
         self._on_done = on_done
+        self._on_quarantined = on_quarantined
         self._artifacts: list[dict[str, Any]] = []
         self._failures: list[dict[str, Any]] = []
         self._clips: list[dict[str, Any]] = []
@@ -99,6 +101,7 @@ class Recorder:
         )
         self.failed[item.stage] += 1
         self._view.failed(item.stage, item.item_id, failure.error)
+        self._on_quarantined(item)
         self._flush_if_due()
 
     def clips(self, rows: Sequence[dict[str, Any]]) -> None:

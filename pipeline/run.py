@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 
 from pipeline.dataset import Dataset, DatasetError
@@ -25,6 +26,7 @@ from pipeline.progress import ProgressView
 from pipeline.record import Recorder
 from pipeline.sources import Registration, register
 from pipeline.state import ArtifactFacts, State, clip_row, clips_of_sources, read_items, read_sources
+from pipeline.unreadable import stays_unreadable, unreadable_before, unreadable_item
 from pipeline.version import code_version
 from pipeline.work import WorkItem
 from schemas.clip import Clip
@@ -35,12 +37,14 @@ class RunOptions:
     """How one command runs.
 
     address: Ray cluster to join (None starts a local one). retry_failed: quarantined items are tried again. stop:
-    asked often; once True, the run ends as soon as nothing is in flight.
+    asked often; once True, the run ends as soon as nothing is in flight. reassign: kinds and splits of known sources
+    may be changed.
     """
 
     command: str = "build"
     address: str | None = None
     retry_failed: bool = False
+    reassign: bool = False
     stop: Callable[[], bool] = field(default=lambda: False)
 
 
@@ -72,7 +76,8 @@ class Run:
         self.view = view
         self.options = options
         self.graph = build_graph(dataset.config)
-        self.run_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        # The newest row of a name wins: runs that follow each other within a second need an order too.
+        self.run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{secrets.token_hex(4)}"
         self.state = State(sources=read_sources(dataset))
         self.summary = RunSummary()
         self._started = time.time()
@@ -83,6 +88,7 @@ class Run:
             config=dataset.config.run,
             run_id=self.run_id,
             on_done=self._on_done,
+            on_quarantined=lambda item: self.state.failed.add(item.key),
         )
         self._recorded_start = False
         self._ended = False
@@ -92,11 +98,13 @@ class Run:
 
         only_given: work on these files alone; the dataset's other sources stay as they are.
         """
-        registered = register(self.dataset, self.state.sources, files, self.run_id)
+        known, reassign = self.state.sources, self.options.reassign
+        registered = register(self.dataset, known, files, self.run_id, reassign=reassign)
         given = {*registered.source_ids, *(file.source_id for file in registered.unreadable)}
         figures = judged_stages(self.dataset.config.gates)
         read_items(self.dataset, self.state, figures_of=figures, only=given if only_given else None)
         self._report(registered)
+        self._unreadable(registered, only_given=only_given)
         try:
             self._ingest()
             plan = self._clips()
@@ -114,16 +122,33 @@ class Run:
             self.view.line(f"{file.uri} has the same content as {used}, which is used instead")
         for file in registered.refused:
             self.view.line(f"{file.uri} is refused: its content was removed from this dataset on request", style="red")
+        for old, new in registered.retired:
+            self.view.line(f"{new.uri} is another file now: {new.source_id} takes the place of {old.source_id}")
+
+    def _unreadable(self, registered: Registration, *, only_given: bool) -> None:
+        """Files that cannot be read are in quarantine under their path, until they can be read or are gone."""
+        again = unreadable_before(self.dataset)
         for file in registered.unreadable:
-            item = ingest_item(
-                self.graph["ingest"], file.source_id, f"{file.path}|{file.bytes}|{file.mtime_ns}", file.path
-            )
-            if item.key not in self.state.failed:
+            item = unreadable_item(self.dataset, file)
+            if again.pop(item.item_id, None) is None:
                 self._recorder.quarantined(item, ItemFailed("unreadable", str(file.error)), 1)
+            else:
+                self.view.line(f"{file.error}", style="red")
+                self.summary.quarantined["ingest"] += 1
+        over = {uri: key for uri, key in again.items() if not stays_unreadable(self.dataset, uri)}
+        self.summary.quarantined["ingest"] += 0 if only_given else len(again) - len(over)
+        self.dataset.catalog.forget("failures", "key", list(over.values()))
+        self.state.failed -= set(over.values())
+        registered_now = {self.dataset.portable_uri(source.path) for source in self.state.sources.values()}
+        for uri in over.keys() - registered_now:
+            self.view.line(f"{uri} was unreadable and is not now, or is gone: name it again to take it in")
 
     def _ingest_items(self) -> dict[str, WorkItem]:
         spec = self.graph["ingest"]
-        return {s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path) for s in self.state.usable_sources()}
+        return {
+            s.source_id: ingest_item(spec, s.source_id, s.sha256, s.path, (s.bytes, s.mtime_ns))
+            for s in self.state.usable_sources()
+        }
 
     def _failed(self) -> set[str]:
         return set() if self.options.retry_failed else self.state.failed

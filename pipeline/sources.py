@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import Dataset
+from pipeline.ingest.manifest import SourceError
 from pipeline.ingest.sources import KnownFile, SourceFile, assign_split
 
 
@@ -32,8 +33,8 @@ def row_of_source(dataset: Dataset, source: SourceFile, run_id: str) -> dict[str
     }
 
 
-def source_of_row(dataset: Dataset, row: Mapping[str, Any]) -> SourceFile:
-    """The source of a catalog row, with paths that this machine can open."""
+def source_of_row(dataset: Dataset, row: Mapping[str, Any], *, retired: bool = False) -> SourceFile:
+    """The source of a catalog row, with paths that this machine can open. retired: as in SourceFile."""
     track = row["camera_track"]
     path = dataset.resolve_uri(row["uri"])
     return SourceFile(
@@ -53,18 +54,24 @@ def source_of_row(dataset: Dataset, row: Mapping[str, Any]) -> SourceFile:
         extra=json.loads(row["extra"] or "{}"),
         duplicate_of=row["duplicate_of"],
         error=None,
+        retired=retired,
     )
 
 
 def known_files(sources: Mapping[str, SourceFile]) -> dict[str, KnownFile]:
     """What discovery needs to skip hashing files that did not change."""
-    return {s.path: KnownFile(s.bytes, s.mtime_ns, s.sha256) for s in sources.values()}
+    return {
+        s.path: KnownFile(s.bytes, s.mtime_ns, s.sha256, s.camera_track, s.camera_track_offset_s)
+        for s in sources.values()
+        if not s.retired
+    }
 
 
 @dataclass(frozen=True)
 class Registration:
     """What became of the files of a command. changed: sources written to the catalog; duplicates: (file, the path used
-    instead); unreadable: files with an error; refused: files whose content was removed on request (a tombstone).
+    instead); unreadable: files with an error; refused: files whose content was removed on request (a tombstone);
+    retired: (source, the one whose file took its file's place).
     """
 
     changed: tuple[SourceFile, ...]
@@ -72,15 +79,29 @@ class Registration:
     unreadable: tuple[SourceFile, ...]
     source_ids: tuple[str, ...]
     refused: tuple[SourceFile, ...] = ()
+    retired: tuple[tuple[SourceFile, SourceFile], ...] = ()
 
 
-def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[SourceFile], run_id: str) -> Registration:
+def register(
+    dataset: Dataset,
+    known: dict[str, SourceFile],
+    files: Sequence[SourceFile],
+    run_id: str,
+    *,
+    reassign: bool = False,
+) -> Registration:
     """Writes new and changed sources into the catalog and into `known`. Equal content is used once; content
-    that was removed on request is refused.
+    that was removed on request is refused; a source whose file is another one now is retired.
+
+    What a file is registered without goes on as it is known. reassign: a kind or split that is not the known one takes
+    its place; else it raises SourceError.
     """
     rows: list[dict[str, Any]] = []
     duplicates, unreadable, ids, refused = [], [], [], []
     buried = set(dataset.catalog.read("tombstones", ["sha256"]).column("sha256").to_pylist())
+    retired = _replaced(known, [file for file in files if not file.error and file.sha256 not in buried])
+    for old, _ in retired:
+        known[old.source_id] = replace(old, retired=True)
     for file in files:
         if file.error:
             unreadable.append(file)
@@ -90,11 +111,12 @@ def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[Sou
             continue
         ids.append(file.source_id)
         before = known.get(file.source_id)
-        if before is not None and before.path != file.path and (file.duplicate_of or Path(before.path).exists()):
+        used = before is not None and not before.retired
+        if before and used and before.path != file.path and (file.duplicate_of or Path(before.path).exists()):
             duplicates.append((file, before.path))
             continue
-        row = row_of_source(dataset, file, run_id)
-        if before is None or row_of_source(dataset, before, run_id) != row:
+        row = row_of_source(dataset, completed(file, before, reassign=reassign) if before else file, run_id)
+        if not (before and used) or row_of_source(dataset, before, run_id) != row:
             rows.append(row)
             known[file.source_id] = source_of_row(dataset, row)
     dataset.catalog.append("sources", rows)
@@ -102,6 +124,34 @@ def register(dataset: Dataset, known: dict[str, SourceFile], files: Sequence[Sou
         changed=tuple(known[row["source_id"]] for row in rows),
         duplicates=tuple(duplicates),
         unreadable=tuple(unreadable),
-        source_ids=tuple(dict.fromkeys(ids)),
+        source_ids=tuple(dict.fromkeys([*ids, *(old.source_id for old, _ in retired)])),
         refused=tuple(refused),
+        retired=tuple(retired),
+    )
+
+
+def _replaced(known: Mapping[str, SourceFile], files: Sequence[SourceFile]) -> list[tuple[SourceFile, SourceFile]]:
+    """Sources in use whose path now holds another content, which is that file's."""
+    now = {file.path: file for file in files}
+    used = [source for source in known.values() if not source.retired and source.path in now]
+    return [(source, now[source.path]) for source in used if now[source.path].source_id != source.source_id]
+
+
+def completed(file: SourceFile, before: SourceFile, *, reassign: bool) -> SourceFile:
+    """A file with what is known of its content and was not said again. Raises SourceError for a kind or split that
+    contradicts what is known, unless `reassign`.
+    """
+    said = {"kind": file.kind if file.kind_given else before.kind, "split": file.split or before.split}
+    for name, value in said.items():
+        if value != getattr(before, name) and not reassign:
+            raise SourceError(
+                f"{file.uri} is in the dataset as {name} {getattr(before, name)} and is named as {value}: leave the "
+                f"{name} out to keep it, or give --reassign to change it (its clips go into new shards)"
+            )
+    return replace(
+        file,
+        **said,  # type: ignore[arg-type]
+        licence=file.licence or before.licence,
+        focal=before.focal if file.focal is None else file.focal,
+        extra={**before.extra, **file.extra},
     )

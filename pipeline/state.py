@@ -48,7 +48,12 @@ class State:
 
     def usable_sources(self) -> list[SourceFile]:
         """Sources that are used and whose clips are held, in order of id."""
-        return [self.sources[name] for name in sorted(self.sources) if self.only is None or name in self.only]
+        held = self.sources if self.only is None else self.only & self.sources.keys()
+        return [self.sources[name] for name in sorted(held) if not self.sources[name].retired]
+
+    def retired(self) -> frozenset[str]:
+        """Sources that are used no more: their file was replaced by another one."""
+        return frozenset(name for name, source in self.sources.items() if source.retired)
 
 
 @contextmanager
@@ -76,9 +81,15 @@ def read_state(dataset: Dataset, *, figures_of: Collection[str] | None = None) -
 
 
 def read_sources(dataset: Dataset) -> dict[str, SourceFile]:
-    """The newest row of every source, by id."""
-    rows = sorted(dataset.catalog.rows("sources"), key=lambda row: row["run_id"])
-    return {row["source_id"]: source_of_row(dataset, row) for row in rows}
+    """The newest row of every source, by id. Of several sources that were registered at one path, one after the other,
+    the last is used and the others are retired.
+    """
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted(dataset.catalog.rows("sources"), key=lambda row: row["run_id"]):
+        newest.pop(row["source_id"], None)  # to the end: what was registered last comes last
+        newest[row["source_id"]] = row
+    used = {row["uri"]: name for name, row in newest.items()}
+    return {name: source_of_row(dataset, row, retired=used[row["uri"]] != name) for name, row in newest.items()}
 
 
 def read_items(
@@ -152,6 +163,7 @@ def make_clip(row: Mapping[str, Any], source: SourceFile) -> Clip:
         camera_track=source.camera_track,
         camera_track_offset_s=source.camera_track_offset_s,
         focal=source.focal,
+        video_stat=(source.bytes, source.mtime_ns),
     )
 
 

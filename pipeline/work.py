@@ -10,10 +10,13 @@ KEY_LENGTH = 32
 
 @dataclass(frozen=True)
 class SourceWork:
-    """Ingest of one source file: its id and the path or URI that workers read."""
+    """Ingest of one source file: its id, the path or URI that workers read, and its size (bytes) and time of change
+    (ns) when it was registered.
+    """
 
     source_id: str
     video: str
+    video_stat: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ class Clip:
     first_frame, frame_count: on the source's constant-rate timeline, frame n being shown at `start_s + n / fps`
     (seconds of presentation time; `start_s` is the time of the source's first frame).
     video: path of the source file for the worker that decodes it. camera_track: path of its MMD camera track (.vmd) or
-    None. focal: focal length over frame width from the manifest (no unit), or None where it is not known.
+    None. focal: focal length over frame width from the manifest (no unit), or None where it is not known. video_stat:
+    size (bytes) and time of change (ns) of the source file when it was registered, or None.
     """
 
     clip_id: str
@@ -31,6 +32,7 @@ class Clip:
     camera_track: str | None = None
     camera_track_offset_s: float = 0.0
     focal: float | None = None
+    video_stat: tuple[int, int] | None = None
 
     def seed(self, *names: str | int) -> int:
         """The seed of a random choice about this clip; a function of the clip's identity and the names alone."""

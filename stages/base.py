@@ -15,6 +15,10 @@ class StageError(RuntimeError):
     """A clip that this stage cannot do; the message names the file or clip, the cause and the next step."""
 
 
+class SourceLostError(StageError):
+    """A source file that is gone or was replaced: no fault of the clip's, which waits for the file."""
+
+
 class Stage(Protocol):
     """A stage with its model loaded. Constructed once in each worker: `XStage(config)`."""
 

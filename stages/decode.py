@@ -22,6 +22,7 @@ from stages.video.command import Hwaccel, frames_command
 from stages.video.cuts import is_repeat
 from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
 from stages.video.follow import own_motion, place_window, searched_size
+from stages.video.original import check_original
 from stages.video.probe import Probe, probe
 
 SCALER = "bicubic+accurate_rnd+bitexact"
@@ -74,7 +75,10 @@ class DecodeStage:
         find_binary()  # a machine without one must not refuse every video that it is given
 
     def run(self, clip: Clip, inputs: Inputs) -> pa.Table:
-        """The frames artifact. Raises StageError where the file no longer gives the clip's frames."""
+        """The frames artifact. Raises StageError where the file no longer gives the clip's frames, SourceLostError
+        where it is gone or another.
+        """
+        check_original(clip.video, clip.source_id, clip.video_stat)
         try:
             return self._run(clip)
         except VideoError as error:
@@ -178,9 +182,7 @@ def encode_bgr(picture: np.ndarray, quality: int) -> bytes:
 
 
 def _probe(path: str, limits: Limits) -> Probe:
-    stat = Path(path).stat() if Path(path).is_file() else None
-    if stat is None:
-        raise VideoError("the file is gone")
+    stat = Path(path).stat()
     return _remembered_probe(path, stat.st_size, stat.st_mtime_ns, limits.canonical_json())
 
 

@@ -16,6 +16,7 @@ from stages.video.command import frames_command
 from stages.video.cuts import SIZE, CutConfig, CutResult, detect
 from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
 from stages.video.fit import FitPlan, Window
+from stages.video.original import check_original
 from stages.video.probe import Probe, probe
 
 _TAIL = "what becomes of the frames after a shot's last full clip"
@@ -57,7 +58,10 @@ class IngestConfig(FrozenConfig):
         "repeat one picture through it are in no clip.",
     )
     cuts: CutConfig = Field(default_factory=CutConfig, description="Shot detection.")
-    splits: Splits = Field(default_factory=Splits, description="Shares of train, val and test.")
+    splits: Splits = Field(
+        default_factory=Splits,
+        description="Shares of train, val and test among new sources; a known one stays.",
+    )
     limits: Limits = Field(default_factory=Limits, description="Bounds on foreign files.")
     min_decoded: float = Field(
         0.9, ge=0, le=1, description="Least share of the declared frames that must decode; below, a source is refused."
@@ -96,8 +100,11 @@ class IngestStage:
         self.config = config
         find_binary()  # a machine without one must not refuse every video that it is given
 
-    def run(self, source_id: str, path: str) -> pa.Table:
-        """The ingest artifact of a source. Raises StageError, with a reason, for a file that gives no clip."""
+    def run(self, source_id: str, path: str, registered: tuple[int, int] | None = None) -> pa.Table:
+        """The ingest artifact of a source. Raises StageError, with a reason, for a file that gives no clip, and
+        SourceLostError for one that is gone or not what was registered (size in bytes, time of change in ns).
+        """
+        check_original(path, source_id, registered)
         try:
             return self._run(source_id, path)
         except VideoError as error:

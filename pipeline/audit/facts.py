@@ -43,7 +43,7 @@ def stage_facts(snapshot: Snapshot) -> list[StageFacts]:
             if key in snapshot.state.artifacts:
                 made[stage].append(key)
     made["ingest"] = [key for key in snapshot.ingest.values() if key in snapshot.state.artifacts]
-    wanted = dict.fromkeys(CLIP_STAGES, len(snapshot.clips)) | {"ingest": len(snapshot.state.sources)}
+    wanted = dict.fromkeys(CLIP_STAGES, len(snapshot.clips)) | {"ingest": len(snapshot.state.usable_sources())}
     found = []
     for stage in ("ingest", *CLIP_STAGES):
         artifacts = [snapshot.state.artifacts[key] for key in made[stage]]

@@ -1,7 +1,7 @@
 """build, add, retry: commands that run the pipeline."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,9 +17,22 @@ from pipeline.cli.common import (
 )
 from pipeline.dataset import Dataset
 
+if TYPE_CHECKING:
+    from pipeline.run import RunOptions
+
 Kind = Literal["character", "camera"]
 Sources = Annotated[list[str] | None, typer.Argument(help="Videos, folders, globs, or a manifest (.csv, .parquet).")]
-KindOption = Annotated[Kind, typer.Option("--kind", help="What the sources show (a manifest's own column wins).")]
+KindOption = Annotated[
+    Kind | None,
+    typer.Option(
+        "--kind",
+        help="What the sources show; a manifest's own column wins. Default: as known, else character (build), camera "
+        "(add).",
+    ),
+]
+ReassignOption = Annotated[
+    bool, typer.Option("--reassign", help="Let --kind and a manifest change the kind and split of known sources.")
+]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Try quarantined clips again.")]
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="Backends: embedded (default, CPU) or paper (CUDA, weights needed).")
@@ -30,12 +43,13 @@ def build(
     sources: Sources = None,
     *,
     dataset: DatasetOption,
-    kind: KindOption = "character",
+    kind: KindOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     preset: PresetOption = None,
     ray_address: RayOption = None,
     retry_failed: RetryOption = False,
+    reassign: ReassignOption = False,
 ) -> None:
     """Make a dataset of videos, or bring one up to date.
 
@@ -48,17 +62,21 @@ def build(
 
       mikudance build manifest.csv -d data/mmd --set decode.size=512
     """
+    from pipeline.run import RunOptions
+
+    options = RunOptions(command="build", address=ray_address, retry_failed=retry_failed, reassign=reassign)
     opened = open_for_build(dataset, config, settings, preset)
-    _run(opened, "build", sources or [], kind, ray_address=ray_address, retry_failed=retry_failed, only_given=False)
+    _run(opened, options, sources or [], kind, usual="character")
 
 
 def add(
     sources: Annotated[list[str], typer.Argument(help="Videos, folders, globs, or a manifest (.csv, .parquet).")],
     *,
     dataset: DatasetOption,
-    kind: KindOption = "camera",
+    kind: KindOption = None,
     ray_address: RayOption = None,
     retry_failed: RetryOption = False,
+    reassign: ReassignOption = False,
 ) -> None:
     """Add videos to a finished dataset: new shards and a new release; no existing shard is touched.
 
@@ -66,9 +84,10 @@ def add(
 
       mikudance add --kind camera flights/*.mp4 --dataset data/mmd
     """
-    _run(
-        Dataset.open(dataset), "add", sources, kind, ray_address=ray_address, retry_failed=retry_failed, only_given=True
-    )
+    from pipeline.run import RunOptions
+
+    options = RunOptions(command="add", address=ray_address, retry_failed=retry_failed, reassign=reassign)
+    _run(Dataset.open(dataset), options, sources, kind, usual="camera")
 
 
 def retry(*, dataset: DatasetOption, ray_address: RayOption = None) -> None:
@@ -78,34 +97,36 @@ def retry(*, dataset: DatasetOption, ray_address: RayOption = None) -> None:
 
       mikudance retry --dataset data/mmd
     """
-    _run(Dataset.open(dataset), "retry", [], "character", ray_address=ray_address, retry_failed=True, only_given=False)
+    from pipeline.run import RunOptions
+
+    options = RunOptions(command="retry", address=ray_address, retry_failed=True)
+    _run(Dataset.open(dataset), options, [], None, usual="character")
 
 
-def _run(
-    dataset: Dataset,
-    command: str,
-    sources: Sequence[str],
-    kind: Kind,
-    *,
-    ray_address: str | None,
-    retry_failed: bool,
-    only_given: bool,
-) -> None:
+def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: Kind | None, *, usual: Kind) -> None:
+    """usual: the kind of sources of which nobody says or knows it."""
     from pipeline.ingest.sources import discover
     from pipeline.progress import ProgressView
     from pipeline.report import print_summary
-    from pipeline.run import Run, RunOptions
+    from pipeline.run import Run
     from pipeline.sources import known_files
 
     with Stopper().installed() as stopper, ProgressView(console) as view:
-        options = RunOptions(command=command, address=ray_address, retry_failed=retry_failed, stop=stopper)
+        options.stop = stopper
         run = Run(dataset, view, options)
-        known = known_files(run.state.sources)
-        files = discover(sources, kind=kind, config=dataset.config.ingest, known=known) if sources else []
+        files = discover(
+            sources,
+            kind=kind or usual,
+            kind_given=kind is not None,
+            config=dataset.config.ingest,
+            known=known_files(run.state.sources),
+            warn=lambda text: view.line(text, style="yellow"),
+        )
         if not files and not run.state.sources:
             console.print("there is nothing to do: the dataset knows no source; name videos, folders or a manifest")
             raise typer.Exit(Exit.USAGE)
-        summary = run.build(files, only_given=only_given)
+        dataset.write_config()  # not before: a wrong argument or absent weights must leave a dataset as it was
+        summary = run.build(files, only_given=options.command == "add")
     print_summary(console, dataset, summary)
     if stopper.stopped:
         raise typer.Exit(Exit.INTERRUPTED)

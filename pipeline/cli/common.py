@@ -50,13 +50,15 @@ RayOption = Annotated[
 
 
 def open_for_build(root: str, config: Path | None, settings: list[str] | None, preset: str | None = None) -> Dataset:
-    """The dataset of a build: its own configuration, or `config`, with preset and settings laid over it."""
+    """The dataset of a build: its own configuration, or `config`, with preset and settings laid over it. Nothing is
+    written yet.
+    """
     from pipeline.config import DatasetConfig
     from pipeline.presets import preset_settings
 
     storage = Storage(root)
     if config is None and not settings and not preset:
-        return Dataset.create_or_open(root, None)
+        return Dataset.prepare(root, None)
     if config is not None:
         data = load(DatasetConfig, config).model_dump(mode="json")
     elif storage.exists(CONFIG):
@@ -66,7 +68,7 @@ def open_for_build(root: str, config: Path | None, settings: list[str] | None, p
     if preset:
         data = preset_settings(preset, data)
     merged = validate(DatasetConfig, override(data, settings or []), str(config or "the configuration with --set"))
-    return Dataset.create_or_open(root, merged)
+    return Dataset.prepare(root, merged)
 
 
 class Stopper:

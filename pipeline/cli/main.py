@@ -47,7 +47,7 @@ app.add_typer(weights_commands.app, name="weights")
 
 
 def main() -> None:
-    """The entry point: known errors become one clear message and exit code 1."""
+    """The entry point: known errors become one clear message and exit code 1, or 2 for sources named wrongly."""
     from extractors.weights.store import WeightsError
     from pipeline.config_file import ConfigError
     from pipeline.dataset import DatasetError
@@ -70,4 +70,4 @@ def main() -> None:
         app()
     except (*known, PermissionError, ConnectionError, OSError) as error:
         errors.print(f"error: {error}", style="red", markup=False)
-        raise SystemExit(Exit.ERROR) from error
+        raise SystemExit(Exit.USAGE if isinstance(error, SourceError) else Exit.ERROR) from error

@@ -50,8 +50,8 @@ class Observer(Protocol):
 class Outcome:
     """How a run ended.
 
-    left: items for a rerun. broken: why, by stage: its workers do not start, no node is left that can hold one, or an
-    artifact has to be repaired first (then only the items that read it are left).
+    left: items for a rerun. broken: why, by stage: its workers do not start, no node is left that can hold one, or a
+    source file has to be put back or an artifact repaired first (then only the items that read it are left).
     """
 
     done: int = 0
@@ -155,8 +155,8 @@ def _take_in(
         return
     if result.cause == "unwritable" and tracker.attempts(item) + 1 >= attempts:
         raise UnwritableError(result.error)  # every other item would fail alike, and none is to blame
-    if tracker.failed(item, 1 if result.cause == "refused" else attempts):
-        if result.cause == "damaged":  # to be mended elsewhere; a quarantine would outlast the mending
+    if tracker.failed(item, 1 if result.cause in ("refused", "gone") else attempts):
+        if result.cause in ("gone", "damaged"):  # to be mended elsewhere; a quarantine would outlast the mending
             outcome.broken[item.stage] = f"{item.item_id}: {result.error}"
             outcome.left += 1
             return

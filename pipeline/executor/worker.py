@@ -19,15 +19,17 @@ from pipeline.storage import Storage, StorageError, UnwritableError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
 from schemas.clip import Clip
-from stages.base import Stage, StageError
+from stages.base import SourceLostError, Stage, StageError
 
-OWN_ERRORS = ("StageError", "ExtractionError", "ArtifactError", "StorageError", "UnwritableError")
+OWN_ERRORS = ("StageError", "SourceLostError", "ExtractionError", "ArtifactError", "StorageError", "UnwritableError")
 """Errors whose message already is a sentence for people; others are shown with their type."""
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 """What the system says of a disk that takes no more, wherever the file was to be."""
 
 
-Cause = Literal["refused", "unreadable", "raised", "killed", "timeout", "out_of_memory", "damaged", "unwritable"]
+Cause = Literal[
+    "refused", "unreadable", "raised", "killed", "timeout", "out_of_memory", "gone", "damaged", "unwritable"
+]
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class ItemFailed:
     """Why an item gave no artifact.
 
     cause: refused (the stage says that the input cannot be used: another try would say the same) | unreadable (the
-    source file) | raised | killed | timeout | out_of_memory | damaged (an artifact that it reads cannot be read) |
-    unwritable (the dataset's disk or store takes nothing). The last two are no item's fault and no quarantine.
+    source file) | raised | killed | timeout | out_of_memory | gone (the source file is not there any more, or another)
+    | damaged (an artifact that it reads cannot be read) | unwritable (the dataset's disk or store takes nothing). The
+    last three are no item's fault and no quarantine.
     """
 
     cause: Cause
@@ -118,6 +121,8 @@ class Worker:
 
 
 def _cause(error: Exception) -> Cause:
+    if isinstance(error, SourceLostError):
+        return "gone"
     if isinstance(error, StageError):
         return "refused"
     if isinstance(error, UnwritableError) or (isinstance(error, OSError) and error.errno in DISK_ERRORS):
@@ -150,4 +155,4 @@ class IngestJob:
 
     def run(self, item: WorkItem) -> pa.Table:
         work: Any = item.payload
-        return self._stage.run(work.source_id, work.video)
+        return self._stage.run(work.source_id, work.video, work.video_stat)

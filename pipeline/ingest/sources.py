@@ -3,13 +3,14 @@
 import glob
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
+from typing import Literal
 
-from pipeline.ingest.manifest import MANIFEST_SUFFIXES, Entry, SourceError, local_path, read_manifest
+from pipeline.ingest.manifest import MANIFEST_SUFFIXES, Entry, SourceError, local_path, read_manifest, together
 from schemas.clip import Kind
 from schemas.config import file_sha256
 from schemas.ids import SOURCE_ID_LENGTH, seed_from
@@ -22,17 +23,22 @@ VIDEO_SUFFIXES = frozenset(
     | {".ogv", ".ts", ".vob", ".webm", ".wmv"}
 )
 """What a folder is searched for. A file named by itself or by a manifest may have any name."""
+_SUFFIXES = " ".join(sorted(VIDEO_SUFFIXES))
 _HASHERS = 8
 MAX_TRACK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file as an earlier run saw it: hashed again only when its size or time changed."""
+    """A file as an earlier run saw it: hashed again only when its size or time changed. camera_track: the path of the
+    track that it was registered with, which goes on unless another one is named.
+    """
 
     bytes: int
     mtime_ns: int
     sha256: str
+    camera_track: str | None = None
+    camera_track_offset_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,10 +46,11 @@ class SourceFile:
     """One source video.
 
     source_id: first 16 hex digits of the content's sha256; "unread-…" where it could not be read (`error` says why).
-    path: absolute; uri: as given. split: from the manifest, or "" to decide by hash. focal: focal length over frame
-    width, or None. camera_track: absolute path of an MMD camera track (.vmd) or None; camera_track_offset_s: video time
-    of its first frame, seconds. extra: the manifest's further columns. duplicate_of: source_id of equal content found
-    before, which is used instead, or None.
+    path: absolute; uri: as given. kind_given: whether somebody said the kind, or it is the command's default. split:
+    from the manifest, or "" to decide by hash. retired: its file was replaced by another one. focal: focal length
+    over frame width, or None. camera_track: absolute path of an MMD camera track (.vmd) or None; camera_track_offset_s:
+    video time of its first frame, seconds. extra: the manifest's further columns. duplicate_of: source_id of equal
+    content found before, which is used instead, or None.
     """
 
     source_id: str
@@ -62,30 +69,41 @@ class SourceFile:
     extra: dict[str, str] = field(default_factory=dict)
     duplicate_of: str | None = None
     error: str | None = None
+    kind_given: bool = True
+    retired: bool = False
 
 
 def discover(
-    arguments: Sequence[str], *, kind: Kind, config: IngestConfig, known: Mapping[str, KnownFile]
+    arguments: Sequence[str],
+    *,
+    kind: Kind,
+    config: IngestConfig,
+    known: Mapping[str, KnownFile],
+    kind_given: bool = True,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[SourceFile]:
     """The sources that command-line arguments name, in a stable order; a file named twice is taken once.
 
     An argument is a video file, a folder (searched through all levels for video suffixes), a glob (`**` too) or a
-    manifest (.csv, .parquet). `kind` holds where the manifest gives none. `known` maps absolute paths to what an
-    earlier run saw. A file that cannot be read becomes a source with an `error`; raises SourceError for an argument
-    that names nothing, or a manifest that cannot be understood.
+    manifest (.csv, .parquet). `kind` holds where the manifest gives none; kind_given: whether somebody said it. `known`
+    maps absolute paths to what an earlier run saw. warn: is told of what looks like a mistake. A file that cannot be
+    read becomes a source with an `error`; raises SourceError for an argument that names no video, a manifest that
+    cannot be understood, and two that contradict each other about one video.
     """
     entries: dict[str, Entry] = {}
     for argument in arguments:
-        for entry in _expand(argument, kind):
-            entries.setdefault(str(entry.path), entry)
+        for entry in _expand(argument, kind if kind_given else "", warn):
+            name = str(entry.path)
+            entries[name] = together(entries[name], entry) if name in entries else entry
     with ThreadPoolExecutor(_HASHERS) as pool:
-        found = list(pool.map(lambda entry: _read(entry, config, known), entries.values()))
-    first_of: dict[str, str] = {}
+        found = list(pool.map(lambda entry: _read(entry, kind, config, known), entries.values()))
+    first_of: dict[str, Entry] = {}
     unique = []
-    for source in found:
+    for entry, source in zip(entries.values(), found, strict=True):
         if source.error is None:
-            original = first_of.setdefault(source.sha256, source.path)
-            if original != source.path:
+            original = first_of.setdefault(source.sha256, entry)
+            together(original, entry)  # raises where they contradict each other
+            if original is not entry:
                 source = replace(source, duplicate_of=source.source_id)
         unique.append(source)
     return unique
@@ -99,27 +117,29 @@ def assign_split(source_id: str, fractions: Splits) -> str:
     return "val" if place < fractions.test + fractions.val else "train"
 
 
-def _expand(argument: str, kind: Kind) -> Iterator[Entry]:
+def _expand(argument: str, kind: Kind | Literal[""], warn: Callable[[str], None]) -> Iterator[Entry]:
     path = local_path(argument, Path.cwd())
     if path.is_dir():
         files = _videos_below(path)
         if not files:
-            raise SourceError(f"{argument}: no video in this folder (looked for {' '.join(sorted(VIDEO_SUFFIXES))})")
+            raise SourceError(f"{argument}: no video in this folder (looked for {_SUFFIXES})")
         for file in files:
-            yield Entry(path=file, uri=str(Path(argument) / file.relative_to(path)), kind=kind)
+            yield Entry(path=file, uri=str(Path(argument) / file.relative_to(path)), kind=kind, place=argument)
     elif path.is_file():
         if path.suffix.lower() in MANIFEST_SUFFIXES:
-            yield from read_manifest(path, kind)
+            yield from read_manifest(path, kind, warn)
         else:
-            yield Entry(path=path, uri=argument, kind=kind)
+            yield Entry(path=path, uri=argument, kind=kind, place=argument)
     elif glob.has_magic(argument):
         names = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - the pattern may be absolute
         if not names:
             raise SourceError(f"{argument}: the pattern matches nothing")
-        for name in names:
-            match = Path(name)
-            if match.is_dir() or match.suffix.lower() in VIDEO_SUFFIXES | MANIFEST_SUFFIXES:
-                yield from _expand(name, kind)
+        wanted = [name for name in names if Path(name).suffix.lower() in VIDEO_SUFFIXES | MANIFEST_SUFFIXES]
+        folders = [name for name in names if name not in wanted and _videos_below(Path(name))]
+        if not wanted and not folders:
+            raise SourceError(f"{argument}: the pattern matches no video (looked for {_SUFFIXES})")
+        for name in sorted([*wanted, *folders]):
+            yield from _expand(name, kind, warn)
     else:
         raise SourceError(f"{argument}: no such file or folder")
 
@@ -136,9 +156,9 @@ def _videos_below(folder: Path) -> list[Path]:
     return found
 
 
-def _read(entry: Entry, config: IngestConfig, known: Mapping[str, KnownFile]) -> SourceFile:
+def _read(entry: Entry, kind: Kind, config: IngestConfig, known: Mapping[str, KnownFile]) -> SourceFile:
     path = str(entry.path)
-    track = entry.camera_track or _track_beside(entry.path)
+    track, offset_s = entry.camera_track or _track_beside(entry.path), entry.camera_track_offset_s
     try:
         stat = entry.path.stat()
         if stat.st_size == 0:
@@ -151,32 +171,41 @@ def _read(entry: Entry, config: IngestConfig, known: Mapping[str, KnownFile]) ->
         else:
             with entry.path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if seen and seen.sha256 == digest and seen.camera_track and entry.camera_track is None:
+            if Path(seen.camera_track).is_file():  # one that was taken away is given up
+                track = Path(seen.camera_track)
+            offset_s = seen.camera_track_offset_s if offset_s is None else offset_s
         track_digest = _track_digest(track) if track else None
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename and error.filename != path:
             reason = f"camera track {error.filename}: {reason}"
-        return _source(entry, f"unread-{hashlib.sha256(path.encode()).hexdigest()[:SOURCE_ID_LENGTH]}", error=reason)
+        name = f"unread-{hashlib.sha256(path.encode()).hexdigest()[:SOURCE_ID_LENGTH]}"
+        return _source(entry, name, kind, error=f"{entry.uri}: {reason}")
     return _source(
         entry,
         digest[:SOURCE_ID_LENGTH],
+        kind,
         sha256=digest,
         size=stat.st_size,
         mtime_ns=stat.st_mtime_ns,
         track=track,
         track_digest=track_digest,
+        offset_s=offset_s,
     )
 
 
 def _source(
     entry: Entry,
     source_id: str,
+    kind: Kind,
     *,
     sha256: str = "",
     size: int = 0,
     mtime_ns: int = 0,
     track: Path | None = None,
     track_digest: str | None = None,
+    offset_s: float | None = None,
     error: str | None = None,
 ) -> SourceFile:
     return SourceFile(
@@ -184,7 +213,8 @@ def _source(
         sha256=sha256,
         path=str(entry.path),
         uri=entry.uri,
-        kind=entry.kind,
+        kind=entry.kind or kind,
+        kind_given=bool(entry.kind),
         licence=entry.licence,
         split=entry.split,
         bytes=size,
@@ -192,7 +222,7 @@ def _source(
         focal=entry.focal,
         camera_track=str(track) if track else None,
         camera_track_sha256=track_digest,
-        camera_track_offset_s=entry.camera_track_offset_s,
+        camera_track_offset_s=offset_s or 0.0,
         extra=entry.extra,
         error=error,
     )

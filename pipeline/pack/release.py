@@ -29,8 +29,9 @@ class Selection:
 
     samples: those that pass. refused: clips with the reasons why not. warned: clips, taken or not, with what is
     doubtful about them. unfinished: clips whose artifacts are still to be made. settled: sources that are cut into
-    clips (or cannot be); of any other source in a published shard, one that is to be cut anew or that another writer
-    has just added, nothing can be said yet. idle_rules: rules on a figure that no clip has, although its stage has run.
+    clips (or cannot be) or retired; of any other source in a published shard, one that is to be cut anew or that
+    another writer has just added, nothing can be said yet. idle_rules: rules on a figure that no clip has, although
+    its stage has run.
     """
 
     samples: tuple[SampleWork, ...]
@@ -99,7 +100,9 @@ def _select(dataset: Dataset, state: State, graph: Mapping[str, StageSpec]) -> S
             continue
         samples.append(SampleWork(clip, {stage: keys[stage] for stage in PACKED_STAGES}))
         sizes[clip.clip_id] = sum(made[stage].bytes for stage in PACKED_STAGES)
-    settled = frozenset(name for name, key in ingest.items() if key in state.artifacts or key in state.failed)
+    settled = state.retired().union(
+        name for name, key in ingest.items() if key in state.artifacts or key in state.failed
+    )
     idle = [str(r) for r in gates.rules if r.stage in ran and (r.stage, f'"{r.figure}"') not in recorded]
     return Selection(tuple(samples), sizes, refused, warned, frozenset(unfinished), settled, tuple(idle))
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from pipeline.config import DatasetConfig
 from pipeline.dataset import Dataset
 from pipeline.executor.loop import StageRun
-from pipeline.executor.worker import ItemDone, Worker
+from pipeline.executor.worker import ItemDone, ItemFailed, Worker
 from pipeline.ingest.sources import SourceFile, discover
 from pipeline.progress import ProgressView
 from pipeline.run import Run, RunOptions, RunSummary
 from pipeline.sources import known_files
 from pipeline.storage import Storage
-from pipeline.work import WorkItem, artifact_path
+from pipeline.work import SourceWork, WorkItem, artifact_path
 from schemas.artifacts.camera import CameraArtifact, SparseDepth
 from schemas.artifacts.depth import DepthArtifact
 from schemas.artifacts.frames import FramesArtifact
@@ -33,6 +33,7 @@ from schemas.artifacts.pose import PoseArtifact
 from schemas.clip import Clip
 from schemas.ids import reference_indices
 from stages.jpeg import encode_jpeg
+from stages.video.original import check_original
 from tests.pipeline.small import small_config
 
 SIZE, FRAMES, FOCAL = 96, 30, 110.0
@@ -92,6 +93,8 @@ class TruthJob:
         self._own = run
 
     def run(self, item: WorkItem) -> pa.Table:
+        if isinstance(item.payload, SourceWork):
+            check_original(item.payload.video, item.source_id, item.payload.video_stat)
         if item.stage == "ingest":
             return IngestArtifact((Shot(0, FRAMES),), (30, 1), 0.0).to_table(Header("ingest", item.item_id))
         clip = item.payload
@@ -100,6 +103,7 @@ class TruthJob:
         ):
             return self._own.make_job(self._storage).run(item)
         assert isinstance(clip, Clip)
+        check_original(clip.video, clip.source_id, clip.video_stat)
         texture, quality, speed, _ = Path(clip.video).read_text().split()
         poses = cameras(float(speed))
         header = Header(item.stage, clip.clip_id)
@@ -157,9 +161,12 @@ class InProcess(Run):
             worker = Worker(root=self.dataset.root, make_job=lambda storage, stage=stage: TruthJob(storage, stage))
             worker.start()
             outcome = worker.run(item)
-            assert isinstance(outcome, ItemDone), outcome
-            self._recorder.done(item, outcome)
+            self._take_in(item, outcome)
         self._recorder.flush()
+
+    def _take_in(self, item: WorkItem, outcome: ItemDone | ItemFailed) -> None:
+        assert isinstance(outcome, ItemDone), outcome
+        self._recorder.done(item, outcome)
 
 
 def made_config(**changes: object) -> DatasetConfig:

@@ -10,6 +10,7 @@ import yaml
 
 from pipeline.cli.main import main
 from pipeline.config import DatasetConfig
+from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES
 
 
@@ -89,8 +90,27 @@ def test_a_folder_without_a_dataset_is_named_with_the_next_step(cli, tmp_path: P
 
 def test_sources_that_are_not_there_are_named(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     code, _, err = cli("build", str(tmp_path / "none.mp4"), "--dataset", str(tmp_path / "d"))
-    assert code == 1
+    assert code == 2
     assert "none.mp4" in err
+
+
+def test_a_build_that_cannot_begin_leaves_the_configuration_as_it_was(  # type: ignore[no-untyped-def]
+    cli, tmp_path: Path
+) -> None:
+    root, wrong = tmp_path / "d", str(tmp_path / "none.mp4")
+    assert cli("build", wrong, "-d", str(root), "--set", "decode.size=512")[0] == 2
+    assert not root.exists()
+    Dataset.create_or_open(str(root), DatasetConfig())
+    before = (root / "config.yaml").read_bytes()
+    (tmp_path / "notes.txt").write_text("no video")
+    for source, *options in (
+        (wrong, "--set", "decode.size=512"),
+        (str(tmp_path / "*.txt"), "--set", "decode.size=512"),
+        (str(tmp_path), "--set", f"depth.backend={{backend: onnx, path: {tmp_path}/absent.onnx}}"),
+    ):
+        code, _, err = cli("build", source, "-d", str(root), *options)
+        assert code in (1, 2), err
+        assert (root / "config.yaml").read_bytes() == before
 
 
 def test_a_foreign_folder_is_not_written_into(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

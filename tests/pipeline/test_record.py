@@ -54,6 +54,7 @@ def recorder(clock: Clock, **config: float) -> Recorder:
         config=RunConfig(**config),  # type: ignore[arg-type]
         run_id="run",
         on_done=on_done,
+        on_quarantined=lambda item: None,
     )
     return made
 

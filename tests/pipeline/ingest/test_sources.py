@@ -61,9 +61,10 @@ def test_equal_content_is_reported_and_used_once(folder: Path) -> None:
     assert found["z.mp4"].duplicate_of == found["b.mp4"].source_id
 
 
-@pytest.mark.parametrize("argument", ["nothing.mp4", "*.mkv", "empty"])
-def test_arguments_that_name_nothing(tmp_path: Path, argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("argument", ["nothing.mp4", "*.mkv", "empty", "*.txt", "*", "e*"])
+def test_arguments_that_name_no_video(tmp_path: Path, argument: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("no video")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceError, match=argument.replace("*", r"\*")):
         find(argument)
@@ -85,6 +86,7 @@ def test_an_empty_or_unreadable_file_is_a_source_with_an_error(folder: Path) -> 
     assert found["empty.mp4"].duplicate_of is None
     small = discover([str(folder / "b.mp4")], kind="camera", config=IngestConfig(limits=Limits(max_bytes=3)), known={})
     assert "limits.max_bytes = 3" in (small[0].error or "")
+    assert str(folder / "b.mp4") in (small[0].error or "")
 
 
 def test_an_unchanged_file_is_not_read_again(folder: Path) -> None:
@@ -177,6 +179,47 @@ def test_manifest_errors_name_file_row_and_column(tmp_path: Path, text: str, mes
     with pytest.raises(SourceError, match=message) as raised:
         find(path)
     assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("uri,kind\nb.mp4,camera\na.MOV,\nb.mp4,character\n", r"row 1 and .*row 3 name the same video .*b\.mp4"),
+        ("uri,split\nb.mp4,train\nsame.mp4,test\n", r"row 1 and .*row 2 name the same video .*split train and test"),
+    ],
+)
+def test_rows_that_contradict_each_other_about_one_video_are_both_named(folder: Path, text: str, message: str) -> None:
+    (folder / "same.mp4").write_bytes((folder / "b.mp4").read_bytes())
+    (folder / "list.csv").write_text(text)
+    with pytest.raises(SourceError, match=message):
+        find(folder / "list.csv")
+
+
+def test_rows_that_agree_or_say_nothing_are_taken_once(folder: Path) -> None:
+    (folder / "list.csv").write_text("uri,kind,split\nb.mp4,camera,\nb.mp4,,test\nb.mp4,camera,test\n")
+    for arguments in ((folder / "list.csv",), (folder / "b.mp4", folder / "list.csv")):
+        found = discover([str(a) for a in arguments], kind="character", config=CONFIG, known={}, kind_given=False)
+        assert [(source.kind, source.kind_given, source.split) for source in found] == [("camera", True, "test")]
+
+
+def test_columns_that_look_misspelt_are_told_of_and_spaces_do_not_count(folder: Path) -> None:
+    (folder / "list.csv").write_text("uri, kind ,liscence,Split,artist,focal_mm\nb.mp4,camera,CC,test,Ann,35\n")
+    told: list[str] = []
+    (source,) = discover([str(folder / "list.csv")], kind="character", config=CONFIG, known={}, warn=told.append)
+    assert (source.kind, source.kind_given, source.licence) == ("camera", True, "")
+    assert source.extra == {"liscence": "CC", "Split": "test", "artist": "Ann", "focal_mm": "35"}
+    assert [text.partition("column ")[2] for text in told] == [
+        "`liscence` is kept but means nothing here; did you mean `licence`?",
+        "`Split` is kept but means nothing here; did you mean `split`?",
+        "`focal_mm` is kept but means nothing here; did you mean `focal`?",
+    ]
+
+
+def test_no_number_in_a_parquet_manifest_is_an_absent_value(folder: Path) -> None:
+    table = pa.table({"uri": ["b.mp4", "a.MOV"], "focal": [1.2, float("nan")], "note": [float("nan"), 2.0]})
+    pa.parquet.write_table(table, folder / "list.parquet")
+    first, second = find(folder / "list.parquet")
+    assert (first.focal, second.focal) == (1.2, None)
 
 
 def test_splits_follow_the_shares_and_nothing_else() -> None:
