@@ -23,6 +23,10 @@ CLIP_STAGES = ("decode", "pose", "camera", "depth", "scene_motion", "stylize")
 """Stages that run once a clip, inputs before what needs them; `ingest` runs once a source, `pack` once a shard."""
 
 
+AbsentWeights = Callable[[str, str, int], str | None]
+"""From stage, backend and the backend's version to the digest of its weights, None where that is not known."""
+
+
 @dataclass(frozen=True)
 class StageSpec:
     """One stage: identity (what enters its keys), edges, resources, and how a worker builds it."""
@@ -53,8 +57,9 @@ def make_spec(
     inputs: tuple[str, ...],
     resources: Resources,
     backend: BackendConfig | None = None,
+    absent: AbsentWeights | None = None,
 ) -> StageSpec:
-    """The spec of one stage; `stage` is its class, constructed with `config` in each worker."""
+    """The spec of one stage; `stage` is its class, constructed with `config` in each worker. absent: as build_graph."""
     params = _canonical(config.key_params())
     return StageSpec(
         name=name,
@@ -63,16 +68,19 @@ def make_spec(
         params=params,
         backend=str(getattr(backend, "backend", "")),
         backend_version=backend.version if backend else 0,
-        weights_digest=_weights_digest(name, backend) if backend else "",
+        weights_digest=_weights_digest(name, backend, absent) if backend else "",
         resources=resources,
         build=partial(stage, config),
     )
 
 
-def _weights_digest(stage: str, backend: BackendConfig) -> str:
+def _weights_digest(stage: str, backend: BackendConfig, absent: AbsentWeights | None) -> str:
     try:
         return backend.weights_digest()
     except OSError as error:
+        known = absent(stage, str(getattr(backend, "backend", "")), backend.version) if absent else None
+        if known is not None:
+            return known
         problem = backend.problem()
         advice = (
             f"{problem.cause}: {problem.remedy}" if problem else "`mikudance weights list` says where they come from"
@@ -83,17 +91,18 @@ def _weights_digest(stage: str, backend: BackendConfig) -> str:
         ) from error
 
 
-def build_graph(config: DatasetConfig) -> dict[str, StageSpec]:
-    """Specs by stage name, `ingest` first, then the clip stages in topological order. Raises WeightsError where a
-    backend's weights are absent.
+def build_graph(config: DatasetConfig, absent: AbsentWeights | None = None) -> dict[str, StageSpec]:
+    """Specs by stage name, `ingest` first, then the clip stages in topological order. absent: gives the digest of
+    weights that cannot be read here, for commands that only look. Raises WeightsError where nobody knows it.
     """
     run = config.run
+    make = partial(make_spec, absent=absent)
     depth_inputs = ("decode", "pose", "camera") if config.depth.backend.needs_camera else ("decode", "pose")
     specs = [
-        make_spec("ingest", IngestStage, config.ingest, inputs=(), resources=run.ingest),
-        make_spec("decode", DecodeStage, config.decode, inputs=(), resources=run.decode),
-        make_spec("pose", PoseStage, config.pose, inputs=("decode",), resources=run.pose, backend=config.pose.backend),
-        make_spec(
+        make("ingest", IngestStage, config.ingest, inputs=(), resources=run.ingest),
+        make("decode", DecodeStage, config.decode, inputs=(), resources=run.decode),
+        make("pose", PoseStage, config.pose, inputs=("decode",), resources=run.pose, backend=config.pose.backend),
+        make(
             "camera",
             CameraStage,
             config.camera,
@@ -101,17 +110,15 @@ def build_graph(config: DatasetConfig) -> dict[str, StageSpec]:
             resources=run.camera,
             backend=config.camera.backend,
         ),
-        make_spec(
-            "depth", DepthStage, config.depth, inputs=depth_inputs, resources=run.depth, backend=config.depth.backend
-        ),
-        make_spec(
+        make("depth", DepthStage, config.depth, inputs=depth_inputs, resources=run.depth, backend=config.depth.backend),
+        make(
             "scene_motion",
             SceneMotionStage,
             config.scene_motion,
             inputs=("decode", "pose", "camera", "depth"),
             resources=run.scene_motion,
         ),
-        make_spec(
+        make(
             "stylize",
             StylizeStage,
             config.stylize,

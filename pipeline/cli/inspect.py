@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.common import DatasetOption, Exit, console
+from pipeline.cli.status_text import note_absent, print_status
 from pipeline.dataset import Dataset
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -39,10 +40,10 @@ def status(
             console.print(f"{row['stage']}: {row['status']}; {figures}; key {row['key']}", markup=False)
         return
     found = read_status(opened)
+    note_absent(found)
     todo = found.ingest.todo_by_stage() | found.plan.todo_by_stage()
     done = {**found.ingest.done, **found.plan.done}
     quarantined = {**found.ingest.quarantined, **found.plan.quarantined}
-    blocked = found.plan.blocked
     if as_json:
         console.print_json(
             data={
@@ -51,7 +52,7 @@ def status(
                 "done": done,
                 "todo": todo,
                 "quarantined": quarantined,
-                "blocked": dict(blocked),
+                "blocked": dict(found.plan.blocked),
                 "failures": [
                     {name: row[name] for name in ("stage", "item_id", "cause", "error", "attempts")}
                     for row in found.failures
@@ -63,29 +64,7 @@ def status(
             }
         )
         return
-    console.print("sources: " + (", ".join(f"{n} {kind}" for kind, n in found.sources.items()) or "none"))
-    console.print(
-        "clips: " + (", ".join(f"{n} {split} {kind}" for (split, kind), n in sorted(found.clips.items())) or "none")
-    )
-    table = Table(box=None, pad_edge=False)
-    for name in ("stage", "done", "to do", "quarantine", "blocked"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    for stage in done:
-        counts = (done[stage], todo.get(stage, 0), quarantined.get(stage, 0), blocked.get(stage, 0))
-        table.add_row(stage, *(str(count) for count in counts))
-    console.print(table)
-    for row in found.failures:
-        text = f"{row['stage']} {row['item_id']} ({row['cause']}, {row['attempts']} tries): {row['error']}"
-        console.print(text, markup=False, style="red")
-    for name, reasons in sorted(found.selection.refused.items()):
-        console.print(f"{name} left out: {'; '.join(reasons)}", markup=False)
-    for name, doubts in sorted(found.selection.warned.items()):
-        console.print(f"{name} is doubtful: {'; '.join(doubts)}", markup=False, style="yellow")
-    for rule in found.selection.idle_rules:
-        console.print(f"the rule {rule} judges nothing: no clip has that figure", markup=False, style="yellow")
-    if found.release:
-        samples = sum(len(entry.samples) for entry in found.release.shards)
-        console.print(f"release {found.release.number}: {samples} samples in {len(found.release.shards)} shards")
+    print_status(found, done, todo, quarantined)
 
 
 def plan(
@@ -126,9 +105,8 @@ def plan(
         raise typer.BadParameter("name a dataset with --dataset, or a size with --clips")
 
     from pipeline.estimate import estimate, measured_rates
-    from pipeline.graph import build_graph
     from pipeline.report import human_bytes
-    from pipeline.status import read_status
+    from pipeline.status import looking_graph, pack_change, read_status
     from pipeline.why import COLUMNS, reasons
 
     opened = Dataset.open(dataset)
@@ -136,9 +114,18 @@ def plan(
     todo = found.ingest.todo_by_stage() | found.plan.todo_by_stage()
     rates = measured_rates(opened)
     estimates = estimate(todo, rates)
+    change = pack_change(found, opened.config.pack)
+    note_absent(found)
     if as_json:
-        console.print_json(data=[{**vars(e), "core_hours": e.core_hours} for e in estimates])
+        packed = [{"stage": "pack", "items": change.shards, **vars(change)}] if change else []
+        console.print_json(data=[*({**vars(e), "core_hours": e.core_hours} for e in estimates), *packed])
         return
+    if change:
+        console.print(
+            f"a build would publish release {change.number}: {change.entering} samples enter, {change.leaving} leave, "
+            f"{change.renewed} are packed again, in {change.shards} new shards"
+            + ("; what is still to be made comes on top" if estimates else "")
+        )
     if not estimates:
         console.print("nothing to run: every artifact of the present configuration exists")
         return
@@ -155,7 +142,7 @@ def plan(
     console.print(f"in all {hours:.2f} core hours and {human_bytes(size)}")
     if found.ingest.todo:
         console.print(f"{len(found.ingest.todo)} sources are not cut into clips yet: their clips come on top")
-    graph = build_graph(opened.config)
+    graph, _ = looking_graph(opened)
     items = [*found.ingest.todo, *found.plan.todo]
     made = opened.catalog.select("artifacts", "item_id", {item.item_id for item in items}, COLUMNS)
     for (stage, reason), count in reasons(items, made, graph).items():
