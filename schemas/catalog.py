@@ -68,7 +68,7 @@ FAILURES = _schema(
     ("stage", _TEXT),
     ("item_id", _TEXT),
     ("source_id", _TEXT),
-    ("cause", _TEXT),  # refused | raised | killed | timeout | unreadable | out_of_memory
+    ("cause", _TEXT),  # refused | raised | killed | timeout | unreadable (item_id is the file's uri) | out_of_memory
     ("error", _TEXT),  # one sentence that a person understands
     ("traceback", _TEXT),
     ("attempts", _INT),

@@ -11,7 +11,7 @@ from pipeline.storage import Storage
 from pipeline.work import WorkItem, digest
 from schemas.artifacts.header import Header, make_table
 from schemas.clip import Clip
-from stages.base import StageError
+from stages.base import SourceLostError, StageError
 
 SCHEMA = pa.schema([pa.field("text", pa.string())])
 
@@ -27,6 +27,8 @@ class EchoJob:
             raise ValueError(f"cannot do {item.item_id}")
         if "refuse" in item.item_id:
             raise StageError(f"{item.item_id} is empty: leave it out")
+        if "gone" in item.item_id:
+            raise SourceLostError(f"/videos/{item.item_id}.mp4: the file is gone")
         if "damaged" in item.item_id:
             self.storage.read_table("artifacts/first/aa/absent.parquet")
         if "full" in item.item_id:

@@ -104,6 +104,18 @@ def test_damaged_inputs_leave_items_for_a_rerun_and_quarantine_nothing(tmp_path:
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_a_source_file_that_is_gone_leaves_its_item_for_a_rerun_and_quarantines_nothing(tmp_path: Path) -> None:
+    items = [item for name in ("a", "gone-1", "b") for item in chain(name, STAGES)]
+    record = Record()
+    outcome = execute(
+        items, runs(Resources(cpus=0.5, attempts=2)), root=str(tmp_path), observer=record, stop=lambda: False
+    )
+    assert (outcome.done, outcome.quarantined, outcome.left) == (4, 0, 1)
+    assert (record.failures, record.retries) == ({}, {})
+    assert outcome.broken == {"first": "gone-1: /videos/gone-1.mp4: the file is gone"}
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_disk_that_takes_nothing_ends_the_run_and_quarantines_nothing(tmp_path: Path) -> None:
     items = [item for name in ("a", "full-1", "b") for item in chain(name, STAGES)]
     record = Record()
