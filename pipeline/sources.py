@@ -137,6 +137,13 @@ def _replaced(known: Mapping[str, SourceFile], files: Sequence[SourceFile]) -> l
     return [(source, now[source.path]) for source in used if now[source.path].source_id != source.source_id]
 
 
+def check_sources(known: Mapping[str, SourceFile], files: Sequence[SourceFile], *, reassign: bool) -> None:
+    """Raises what `register` would raise of these files, before anything is written."""
+    for file in files:
+        if not file.error and file.source_id in known:
+            completed(file, known[file.source_id], reassign=reassign)
+
+
 def completed(file: SourceFile, before: SourceFile, *, reassign: bool) -> SourceFile:
     """A file with what is known of its content and was not said again. Raises SourceError for a kind or split that
     contradicts what is known, unless `reassign`.

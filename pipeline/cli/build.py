@@ -109,7 +109,7 @@ def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: 
     from pipeline.progress import ProgressView
     from pipeline.report import print_summary
     from pipeline.run import Run
-    from pipeline.sources import known_files
+    from pipeline.sources import check_sources, known_files
 
     with Stopper().installed() as stopper, ProgressView(console) as view:
         options.stop = stopper
@@ -125,6 +125,7 @@ def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: 
         if not files and not run.state.sources:
             console.print("there is nothing to do: the dataset knows no source; name videos, folders or a manifest")
             raise typer.Exit(Exit.USAGE)
+        check_sources(run.state.sources, files, reassign=options.reassign)
         dataset.write_config()  # not before: a wrong argument or absent weights must leave a dataset as it was
         summary = run.build(files, only_given=options.command == "add")
     print_summary(console, dataset, summary)

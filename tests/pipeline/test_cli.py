@@ -12,6 +12,8 @@ from pipeline.cli.main import main
 from pipeline.config import DatasetConfig
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES
+from pipeline.ingest.sources import discover
+from pipeline.sources import register
 
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
@@ -103,10 +105,16 @@ def test_a_build_that_cannot_begin_leaves_the_configuration_as_it_was(  # type: 
     Dataset.create_or_open(str(root), DatasetConfig())
     before = (root / "config.yaml").read_bytes()
     (tmp_path / "notes.txt").write_text("no video")
+    video = tmp_path / "videos" / "v.mp4"
+    video.parent.mkdir()
+    video.write_bytes(b"v")
+    (file,) = discover([str(video)], kind="camera", config=DatasetConfig().ingest, known={})
+    register(Dataset.open(str(root)), {}, [file], "run")
     for source, *options in (
         (wrong, "--set", "decode.size=512"),
         (str(tmp_path / "*.txt"), "--set", "decode.size=512"),
-        (str(tmp_path), "--set", f"depth.backend={{backend: onnx, path: {tmp_path}/absent.onnx}}"),
+        (str(video), "--set", "decode.size=512", "--kind", "character"),
+        (str(video), "--set", f"depth.backend={{backend: onnx, path: {tmp_path}/absent.onnx}}"),
     ):
         code, _, err = cli("build", source, "-d", str(root), *options)
         assert code in (1, 2), err

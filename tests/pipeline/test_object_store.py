@@ -45,6 +45,9 @@ def test_files(root: str) -> None:
     storage.write("a/b", b"one")
     storage.write("a/b", b"two!")
     assert (storage.read("a/b"), storage.size("a/b"), storage.exists("a/b")) == (b"two!", 4, True)
+    assert abs(storage.modified("a/b") - time.time()) < 60
+    with pytest.raises(FileNotFoundError):
+        storage.modified("a/none")
     table = pa.table({"x": [1, 2, 3]})
     sha256, size = storage.write_table("a/t.parquet", table)
     assert storage.read_table("a/t.parquet").equals(table)
