@@ -33,8 +33,8 @@ def row_of_source(dataset: Dataset, source: SourceFile, run_id: str) -> dict[str
     }
 
 
-def source_of_row(dataset: Dataset, row: Mapping[str, Any], *, retired: bool = False) -> SourceFile:
-    """The source of a catalog row, with paths that this machine can open. retired: as in SourceFile."""
+def source_of_row(dataset: Dataset, row: Mapping[str, Any]) -> SourceFile:
+    """The source of a catalog row, with paths that this machine can open."""
     track = row["camera_track"]
     path = dataset.resolve_uri(row["uri"])
     return SourceFile(
@@ -54,7 +54,7 @@ def source_of_row(dataset: Dataset, row: Mapping[str, Any], *, retired: bool = F
         extra=json.loads(row["extra"] or "{}"),
         duplicate_of=row["duplicate_of"],
         error=None,
-        retired=retired,
+        retired=row["duplicate_of"] not in (None, row["source_id"]),
     )
 
 
@@ -100,8 +100,11 @@ def register(
     duplicates, unreadable, ids, refused = [], [], [], []
     buried = set(dataset.catalog.read("tombstones", ["sha256"]).column("sha256").to_pylist())
     retired = _replaced(known, [file for file in files if not file.error and file.sha256 not in buried])
-    for old, _ in retired:
-        known[old.source_id] = replace(old, retired=True)
+    named = {file.source_id for file in files}
+    for old, new in retired:
+        known[old.source_id] = replace(old, retired=True, duplicate_of=new.source_id)
+        if old.source_id not in named:  # else its file was moved, which is registered below
+            rows.append(row_of_source(dataset, known[old.source_id], run_id))
     for file in files:
         if file.error:
             unreadable.append(file)
@@ -121,7 +124,7 @@ def register(
             known[file.source_id] = source_of_row(dataset, row)
     dataset.catalog.append("sources", rows)
     return Registration(
-        changed=tuple(known[row["source_id"]] for row in rows),
+        changed=tuple(source for row in rows if not (source := known[row["source_id"]]).retired),
         duplicates=tuple(duplicates),
         unreadable=tuple(unreadable),
         source_ids=tuple(dict.fromkeys([*ids, *(old.source_id for old, _ in retired)])),

@@ -81,15 +81,9 @@ def read_state(dataset: Dataset, *, figures_of: Collection[str] | None = None) -
 
 
 def read_sources(dataset: Dataset) -> dict[str, SourceFile]:
-    """The newest row of every source, by id. Of several sources that were registered at one path, one after the other,
-    the last is used and the others are retired.
-    """
-    newest: dict[str, dict[str, Any]] = {}
-    for row in sorted(dataset.catalog.rows("sources"), key=lambda row: row["run_id"]):
-        newest.pop(row["source_id"], None)  # to the end: what was registered last comes last
-        newest[row["source_id"]] = row
-    used = {row["uri"]: name for name, row in newest.items()}
-    return {name: source_of_row(dataset, row, retired=used[row["uri"]] != name) for name, row in newest.items()}
+    """The newest row of every source, by id."""
+    rows = sorted(dataset.catalog.rows("sources"), key=lambda row: row["run_id"])
+    return {row["source_id"]: source_of_row(dataset, row) for row in rows}
 
 
 def read_items(

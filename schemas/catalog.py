@@ -25,7 +25,7 @@ SOURCES = _schema(
     ("camera_track", _TEXT),  # MMD camera track beside the video, or null
     ("camera_track_sha256", _TEXT),
     ("camera_track_offset_s", _FLOAT),
-    ("duplicate_of", _TEXT),  # source_id of the equal content that is used instead, or null
+    ("duplicate_of", _TEXT),  # source_id of what is used instead (of another file: it took this one's place), or null
     ("extra", _TEXT),  # further manifest columns, JSON
     ("run_id", _TEXT),
 )

@@ -115,8 +115,9 @@ def _read_snapshot(dataset: Dataset) -> Snapshot:
     cut = {clip.source_id for clip in clips.values()}
     for rows in state.clips.values():
         for name, row in rows.items():
-            if name not in clips and (name in packed or row["source_id"] not in cut):
-                clips[name] = make_clip(row, state.sources[row["source_id"]])
+            source = state.sources.get(row["source_id"])  # None: retired for one that was taken down
+            if source and name not in clips and (name in packed or row["source_id"] not in cut):
+                clips[name] = make_clip(row, source)
     keys = _standing(dataset, state, clips, present)
     ordered = {name: clips[name] for name in sorted(clips)}
     measured = _measured(dataset, keys)

@@ -1,6 +1,7 @@
 """What becomes of sources between two commands: files that go, change, come back, or are named again with less."""
 
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -152,6 +153,20 @@ def test_a_file_that_was_replaced_retires_its_source(home: Home) -> None:
     home.build(home.videos)
     assert home.published() == sorted([old, other])
     assert home.build(home.videos).idle
+
+
+def test_a_file_that_became_a_copy_of_another_retires_its_source_for_good(home: Home) -> None:
+    home.build(home.videos)
+    old, other = home.used()["a.mp4"].source_id, home.used()["b.mp4"].source_id
+    content = (home.videos / "a.mp4").read_bytes()
+    shutil.copyfile(home.videos / "b.mp4", home.videos / "a.mp4")
+    for names in ([home.videos], [], [home.videos]):
+        home.build(*names)
+        assert home.published() == [other]
+        assert home.number() == 2
+    (home.videos / "a.mp4").write_bytes(content)
+    home.build(home.videos)
+    assert home.published() == sorted([old, other])
 
 
 def test_a_file_that_was_moved_when_another_took_its_place_is_not_retired(home: Home) -> None:
