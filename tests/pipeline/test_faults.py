@@ -4,7 +4,6 @@ import io
 import os
 import random
 import signal
-import subprocess
 import time
 from dataclasses import replace
 from functools import partial
@@ -15,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bench.chaos import builds
+from bench.chaos.disk import wait_for_artifacts
 from pipeline.dataset import Dataset
 from pipeline.graph import make_spec
 from pipeline.ingest.clips import clips_of
@@ -39,41 +39,53 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill_campaign(videos: Path, folder: Path, *, kills: int, seed: int) -> None:
-    """A quiet run, a run whose driver is killed `kills` times, one whose workers are: all end with equal bytes."""
+    """A quiet run, runs whose driver is killed `kills` times, and runs whose workers are: all end with equal bytes."""
     config = folder / "config.yaml"
     # The campaign kills at random: more tries than kills, so that none of its victims is blamed and quarantined.
     config.write_text(builds.config_text(attempts=6))
-    began = time.monotonic()
     _, output = builds.finish(builds.start_build(folder / "quiet", videos, config))
-    length = time.monotonic() - began
     quiet = builds.Dataset.read(folder / "quiet")
     assert quiet.shards, output
+    for victim in ("driver", "worker"):
+        rng = random.Random(f"{seed} {victim}")
+        killed = rounds = 0
+        while killed < kills:
+            root = folder / f"{victim}-{rounds}"
+            fallen, code, output = one_build(root, videos, config, rng, victim, kills - killed, len(quiet.artifacts))
+            killed, rounds = killed + fallen, rounds + 1
+            assert code == 0, f"seed {seed}: {output}"
+            assert builds.Dataset.read(root) == quiet, f"seed {seed}: {output}"
+            assert [f for f in verify(Dataset.open(str(root))) if f.damage] == []
+            assert rounds <= 3 * kills, f"seed {seed}: {killed} {victim}s killed during {rounds} builds"
+        assert killed == kills
 
-    rng = random.Random(seed)
-    for _ in range(kills):
-        process = builds.start_build(folder / "driver", videos, config)
-        try:
-            process.wait(rng.uniform(0.15, 0.9) * length)
-        except subprocess.TimeoutExpired:
-            builds.kill(process.pid)
-        builds.finish(process)
-    _, output = builds.finish(builds.start_build(folder / "driver", videos, config))
-    assert builds.Dataset.read(folder / "driver") == quiet, f"seed {seed}: {output}"
-    assert [f for f in verify(Dataset.open(str(folder / "driver"))) if f.damage] == []
 
-    process = builds.start_build(folder / "worker", videos, config)
-    killed = 0
-    while process.poll() is None and killed < kills:
-        time.sleep(rng.uniform(0.05, 0.25) * length)
-        while process.poll() is None and not (victims := builds.working(process.pid)):
+def one_build(
+    root: Path, videos: Path, config: Path, rng: random.Random, victim: str, kills: int, artifacts: int
+) -> tuple[int, int, str]:
+    """One build to its end, with at most `kills` kills; the dead driver's successor goes on in its place.
+
+    Each comes after a drawn share of the work that remains, of which the later ones leave some. artifacts: that a
+    whole build makes. Returns how many were killed, exit code and output.
+    """
+    process, killed = builds.start_build(root, videos, config), 0
+    while killed < kills:
+        made = sum(1 for _ in root.glob("artifacts/**/*.parquet"))
+        wait_for_artifacts(root, made + rng.randint(0, (artifacts - made) // (kills - killed + 1)), process)
+        time.sleep(rng.uniform(0, 0.5))  # so that items are hit in their midst too
+        victims = [process.pid] if victim == "driver" else []
+        while process.poll() is None and not victims:
+            victims = builds.working(process.pid)
             time.sleep(0.02)
-        if process.poll() is None:
-            builds.kill(rng.choice(victims))
-            killed += 1
-    code, output = builds.finish(process)
-    assert killed > 0
-    assert code == 0, f"seed {seed}: {output}"
-    assert builds.Dataset.read(folder / "worker") == quiet, f"seed {seed}: {output}"
+        if process.poll() is not None:
+            break
+        builds.kill(rng.choice(victims))
+        killed += 1
+        if victim == "driver":
+            code, _ = builds.finish(process)
+            killed -= code == 0  # it had ended by itself at that moment
+            process = builds.start_build(root, videos, config)
+    return (killed, *builds.finish(process))
 
 
 def test_killed_drivers_and_workers_change_nothing(videos: Path, tmp_path: Path) -> None:
