@@ -34,6 +34,9 @@ ReassignOption = Annotated[
     bool, typer.Option("--reassign", help="Let --kind and a manifest change the kind and split of known sources.")
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Try quarantined clips again.")]
+QuarantineOption = Annotated[
+    bool, typer.Option("--quarantine-ok", help="End with 0, not 3, where all is published but what is in quarantine.")
+]
 PresetOption = Annotated[
     str | None, typer.Option("--preset", help="Backends: embedded (default, CPU) or paper (CUDA, weights needed).")
 ]
@@ -50,6 +53,7 @@ def build(
     ray_address: RayOption = None,
     retry_failed: RetryOption = False,
     reassign: ReassignOption = False,
+    quarantine_ok: QuarantineOption = False,
 ) -> None:
     """Make a dataset of videos, or bring one up to date.
 
@@ -66,7 +70,8 @@ def build(
 
     options = RunOptions(command="build", address=ray_address, retry_failed=retry_failed, reassign=reassign)
     opened = open_for_build(dataset, config, settings, preset)
-    _run(opened, options, sources or [], kind, usual="character")
+    quarantined = _run(opened, options, sources or [], kind, usual="character")
+    _end(quarantined, quarantine_ok)
 
 
 def add(
@@ -77,6 +82,7 @@ def add(
     ray_address: RayOption = None,
     retry_failed: RetryOption = False,
     reassign: ReassignOption = False,
+    quarantine_ok: QuarantineOption = False,
 ) -> None:
     """Add videos to a finished dataset: new shards and a new release; no existing shard is touched.
 
@@ -87,10 +93,11 @@ def add(
     from pipeline.run import RunOptions
 
     options = RunOptions(command="add", address=ray_address, retry_failed=retry_failed, reassign=reassign)
-    _run(Dataset.open(dataset), options, sources, kind, usual="camera")
+    quarantined = _run(Dataset.open(dataset), options, sources, kind, usual="camera")
+    _end(quarantined, quarantine_ok)
 
 
-def retry(*, dataset: DatasetOption, ray_address: RayOption = None) -> None:
+def retry(*, dataset: DatasetOption, ray_address: RayOption = None, quarantine_ok: QuarantineOption = False) -> None:
     """Try everything in quarantine again, then go on as `build` does.
 
     Example:
@@ -100,11 +107,15 @@ def retry(*, dataset: DatasetOption, ray_address: RayOption = None) -> None:
     from pipeline.run import RunOptions
 
     options = RunOptions(command="retry", address=ray_address, retry_failed=True)
-    _run(Dataset.open(dataset), options, [], None, usual="character")
+    quarantined = _run(Dataset.open(dataset), options, [], None, usual="character")
+    _end(quarantined, quarantine_ok)
 
 
-def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: Kind | None, *, usual: Kind) -> None:
-    """usual: the kind of sources of which nobody says or knows it."""
+def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: Kind | None, *, usual: Kind) -> bool:
+    """Whether something is in quarantine. usual: the kind of sources of which nobody says or knows it.
+
+    Raises typer.Exit where not all else is done and published.
+    """
     from pipeline.ingest.sources import discover
     from pipeline.progress import ProgressView
     from pipeline.report import print_summary
@@ -133,5 +144,9 @@ def _run(dataset: Dataset, options: "RunOptions", sources: Sequence[str], kind: 
         raise typer.Exit(Exit.INTERRUPTED)
     if summary.broken or summary.left:
         raise typer.Exit(Exit.ERROR)
-    if summary.failed.total() or summary.quarantined.total():
+    return bool(summary.failed.total() or summary.quarantined.total())
+
+
+def _end(quarantined: bool, quarantine_ok: bool) -> None:
+    if quarantined and not quarantine_ok:
         raise typer.Exit(Exit.QUARANTINE)

@@ -3,6 +3,7 @@
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.config import DatasetConfig
 from pipeline.dataset import Dataset
 from pipeline.graph import CLIP_STAGES
 from pipeline.ingest.sources import discover
+from pipeline.run import Run, RunSummary
 from pipeline.sources import register
 
 
@@ -119,6 +121,17 @@ def test_a_build_that_cannot_begin_leaves_the_configuration_as_it_was(  # type: 
         code, _, err = cli("build", source, "-d", str(root), *options)
         assert code in (1, 2), err
         assert (root / "config.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(("options", "ends"), [((), 3), (("--quarantine-ok",), 0)])
+def test_quarantine_can_count_as_success(  # type: ignore[no-untyped-def]
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], ends: int
+) -> None:
+    """For schedulers, to which every code but 0 is a failure; whatever else is wrong ends as before."""
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    for summary, code in ((RunSummary(quarantined=Counter(pose=1)), ends), (RunSummary(left=1), 1)):
+        monkeypatch.setattr(Run, "build", lambda *_, found=summary, **__: found)
+        assert cli("build", str(tmp_path / "a.mp4"), "--dataset", str(tmp_path / "d"), *options)[0] == code
 
 
 def test_a_foreign_folder_is_not_written_into(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -116,6 +116,8 @@ def test_the_commands_exist() -> None:
     mounted = {"/settings/settings.yaml": str(FOLDER / "settings.yaml")}
     parsed = command.make_context(words[1], [mounted.get(word, word) for word in words[2:]]).params
     assert (parsed["sources"], parsed["dataset"], parsed["ray_address"]) == (["/data/videos"], "/data/mmd", "auto")
+    assert parsed["quarantine_ok"], "code 3 would start new clusters (backoffLimit)"
+    assert not set(RAYJOB["spec"]["entrypoint"]) & set("$'\"|;&"), "the entrypoint is quoted by Ray for another shell"
 
 
 @pytest.mark.parametrize("stage", [1, 2])
@@ -170,6 +172,44 @@ def test_sixteen_gpus_and_every_stage_fits_its_group() -> None:
         cpus = float(GROUPS[group]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])
         assert need.cpus * amount / share < cpus, stage
     assert used == set(offered)
+
+
+def partners() -> dict[str, str]:
+    """The group that a group's pods must share a node with, by group."""
+    found = {}
+    for name, group in GROUPS.items():
+        affinity = group["template"]["spec"].get("affinity")
+        if affinity is None:
+            continue
+        (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        found[name] = term["labelSelector"]["matchLabels"]["ray.io/group"]
+    return found
+
+
+def test_no_placement_of_the_pods_leaves_one_without_a_node() -> None:
+    """In whatever order the scheduler takes the groups, and whichever node it prefers, two nodes of 8 GPUs hold all."""
+    gpus = {
+        name: int(group["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
+        for name, group in GROUPS.items()
+        if name != "head"
+    }
+    assert partners() == {"depth": "droid", "sdxl": "xpose"}
+
+    def place(placed: dict[str, int]) -> None:
+        free = [8 - sum(gpus[name] for name, at in placed.items() if at == node) for node in (0, 1)]
+        waiting = [name for name in gpus if name not in placed]
+        options = [
+            (name, node)
+            for name in waiting
+            for node in (0, 1)
+            if free[node] >= gpus[name] and (name not in partners() or placed.get(partners()[name]) == node)
+        ]
+        assert options or not waiting, f"{placed}: {waiting} wait for ever"
+        for name, node in options:
+            place({**placed, name: node})
+
+    place({})
 
 
 def test_every_volume_is_claimed_or_made() -> None:
