@@ -119,6 +119,22 @@ def test_a_commit_whose_answer_is_lost_is_not_lost(server: str, root: str) -> No
     assert {row["run_id"] for row in catalog.rows("runs", ["run_id"])} == {"a", "b"}
 
 
+def test_rows_are_deleted_and_files_merged_also_where_the_answer_is_lost(
+    server: str, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = Catalog(Storage(root))
+    for number in range(5):
+        catalog.append("runs", [run_row(str(number))])
+    before = faults(server, lost="_delta_log/00000000000000000005.json")["lost"]
+    catalog.forget("runs", "run_id", ["1"])
+    assert faults(server)["lost"] == before + 1
+    catalog.append("runs", [run_row("5")])
+    monkeypatch.setattr("pipeline.catalog.COMPACT_ABOVE_FILES", 1)
+    catalog.tidy(["runs"])
+    assert len(catalog.delta("runs").file_uris()) == 1
+    assert [row["run_id"] for row in catalog.rows("runs", ["run_id"])] == ["0", "2", "3", "4", "5"]
+
+
 UPLOAD = """
 import sys
 from pathlib import Path
