@@ -13,7 +13,7 @@ from functools import partial
 
 from pipeline.dataset import Dataset, DatasetError
 from pipeline.executor.cluster import cluster
-from pipeline.executor.loop import Outcome, StageRun, execute
+from pipeline.executor.loop import Outcome, StageRun, check_fit, execute
 from pipeline.executor.worker import ClipJob, IngestJob, ItemDone, ItemFailed
 from pipeline.graph import CLIP_STAGES, StageSpec, build_graph
 from pipeline.ingest.clips import clips_of
@@ -30,6 +30,7 @@ from pipeline.unreadable import stays_unreadable, unreadable_before, unreadable_
 from pipeline.version import code_version
 from pipeline.work import WorkItem
 from schemas.clip import Clip
+from schemas.config import Resources
 
 
 @dataclass
@@ -190,12 +191,20 @@ class Run:
             self._recorded_start = True
         config = self.dataset.config.run
         with cluster(self.options.address, object_store_mb=config.object_store_mb):
+            check_fit(self._reachable(items))
             outcome: Outcome = execute(
                 items, stages, root=self.dataset.root, observer=self._recorder, stop=self.options.stop
             )
         self._recorder.flush()
         self.summary.left += outcome.left
         self.summary.broken |= outcome.broken
+
+    def _reachable(self, items: Sequence[WorkItem]) -> dict[str, Resources]:
+        """What the stages that may still run ask for: a misfit of the last is refused before the first has begun."""
+        stages = {item.stage for item in items} | {"pack"}
+        if "ingest" in stages:  # any clip stage may be wanted by the clips that it finds
+            stages |= set(CLIP_STAGES)
+        return {name: getattr(self.dataset.config.run, name) for name in sorted(stages)}
 
     def _on_done(self, item: WorkItem, outcome: ItemDone) -> None:
         header = outcome.header

@@ -38,13 +38,14 @@ class Storage:
     """A dataset's root: a local folder or a URI such as s3://bucket/prefix (credentials from the environment)."""
 
     def __init__(self, root: str) -> None:
+        """Raises StorageError for a URI of a store that cannot be opened here."""
         self.local = "://" not in root or root.startswith("file://")
         root = root.removeprefix("file://")
         self.root = str(Path(root).resolve()) if self.local else root.rstrip("/")
         # fsspec remembers listings; other writers make them stale.
         self._fs: Any = None
         if not self.local:
-            self._fs = _Store(fsspec.core.url_to_fs(self.root, use_listings_cache=False)[0], self.root)
+            self._fs = _Store(_file_system(self.root), self.root)
 
     def full(self, path: str) -> str:
         """The absolute path or URI of a file. Raises StorageError for a path that leaves the root."""
@@ -244,6 +245,16 @@ class _Store:
                 ) from error
 
         return call
+
+
+def _file_system(root: str) -> Any:
+    try:
+        return fsspec.core.url_to_fs(root, use_listings_cache=False)[0]
+    except (ImportError, ValueError) as error:  # a package is absent, or nothing knows the scheme
+        raise StorageError(
+            f"{root} cannot be opened: {error}. s3:// works as installed; for another store install its fsspec package "
+            "on every node, or mount it and name the folder"
+        ) from error
 
 
 def _write_flushed(path: Path, data: bytes) -> None:

@@ -23,7 +23,8 @@ class ClusterLostError(ConnectionError):
 def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = None) -> Iterator[None]:
     """Ray for the time of a run: `address` joins a cluster ("auto" finds one on this machine), None starts one.
 
-    Leaves a cluster that was connected before as it is. Raises ConnectionError where `address` does not answer.
+    Leaves a cluster that was connected before as it is. Raises ConnectionError where `address` does not answer, or does
+    not take this driver.
     """
     if ray.is_initialized():
         yield
@@ -33,7 +34,7 @@ def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = Non
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
-        ray.init(address=address, **common)
+        _join(address, common)
     else:
         ray.init(
             address="local",  # without it Ray joins whatever cluster it finds on this machine
@@ -46,6 +47,16 @@ def cluster(address: str | None, *, object_store_mb: int, cpus: int | None = Non
         yield
     finally:
         ray.shutdown()
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    try:
+        ray.init(address=address, **options)
+    except (RuntimeError, ValueError) as error:  # other versions of Ray or Python, no such cluster, a foreign token
+        raise ConnectionError(
+            f"the Ray cluster at {address} does not take this driver: {' '.join(str(error).split())[:600]}. Driver and "
+            "nodes need the same Ray, the same minor version of Python, and the same RAY_AUTH_MODE and RAY_AUTH_TOKEN"
+        ) from error
 
 
 def nodes() -> list[dict[str, float]]:

@@ -60,10 +60,10 @@ class Outcome:
     broken: dict[str, str] = field(default_factory=dict)
 
 
-def check_fit(stages: Mapping[str, StageRun]) -> None:
-    """Raises ExecutorError unless every stage fits some node of the running cluster."""
+def check_fit(stages: Mapping[str, Resources]) -> None:
+    """Raises ExecutorError unless a worker of every stage fits some node of the running cluster."""
     alive = nodes()
-    problems = [text for name, run in stages.items() if (text := misfit(name, run.resources, alive))]
+    problems = [text for name, needs in stages.items() if (text := misfit(name, needs, alive))]
     if problems:
         raise ExecutorError("; ".join(problems))
 
@@ -83,7 +83,7 @@ def execute(
     """
     tracker = Tracker(items)
     used = {name: stages[name] for name in tracker.stages()}
-    check_fit(used)
+    check_fit({name: run.resources for name, run in used.items()})
     pools = {
         name: Pool(stage=name, root=root, make_job=run.make_job, resources=run.resources) for name, run in used.items()
     }

@@ -30,7 +30,9 @@ from pipeline.work import WorkItem
 from schemas.config import Resources
 
 START_TIMEOUT_S = 900.0
-"""A worker that has not loaded its model by then counts as failed; environments may be built on first use."""
+"""A worker that has not loaded its model so long after its process began counts as failed; waiting for a place on a
+cluster that is full does not count.
+"""
 
 HOMELESS_S = 15.0
 """A stage whose only worker has waited for a place longer than this makes others give up idle workers."""
@@ -51,11 +53,14 @@ class _Actor:
 
 @dataclass
 class _Starting:
-    """placed: reference to the worker's node, ready once its process runs."""
+    """placed: reference to the worker's node, ready once its process runs. since: when it was asked for. loading_since:
+    when it was first seen to have a place, None until then.
+    """
 
     handle: Any
     placed: Any
     since: float
+    loading_since: float | None = None
 
 
 @dataclass
@@ -107,6 +112,7 @@ class Pool:
         self._idle: list[_Actor] = []
         self._busy: dict[Any, _Busy] = {}
         self._doubtful: dict[Any, _Doubt] = {}
+        self._next_look = 0.0
 
     def state(self, ready: int, expected: int, limit: int) -> PoolState:
         """What `scaling.decide` needs to know. limit: workers that the cluster can hold as it is now."""
@@ -189,12 +195,24 @@ class Pool:
                     "the worker was ended"
                 )
                 late.append(Finished(busy.item, ItemFailed("timeout", text)))
+        self._note_places(now)
         for reference, worker in list(self._starting.items()):
-            if now - worker.since > START_TIMEOUT_S:
+            if worker.loading_since is not None and now - worker.loading_since > START_TIMEOUT_S:
                 del self._starting[reference]
                 ray.kill(worker.handle)
-                self.start_failures.append(f"no worker started within {START_TIMEOUT_S:g} s")
+                self.start_failures.append(f"a worker had not loaded {START_TIMEOUT_S:g} s after its process began")
         return late
+
+    def _note_places(self, now: float) -> None:
+        waiting = [worker for worker in self._starting.values() if worker.loading_since is None]
+        if not waiting or now < self._next_look:
+            return
+        self._next_look = now + ASK_EVERY_S
+        references = [worker.placed for worker in waiting]
+        placed, _ = ray.wait(references, num_returns=len(references), timeout=0)
+        for worker in waiting:
+            if worker.placed in placed:
+                worker.loading_since = now
 
     def close(self) -> list[WorkItem]:
         """Ends all workers; returns the items that they held."""

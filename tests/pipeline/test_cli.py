@@ -134,6 +134,34 @@ def test_quarantine_can_count_as_success(  # type: ignore[no-untyped-def]
         assert cli("build", str(tmp_path / "a.mp4"), "--dataset", str(tmp_path / "d"), *options)[0] == code
 
 
+@pytest.mark.parametrize(
+    ("root", "words"), [("gs://bucket/d", "mount it and name the folder"), ("foo://bucket/d", "foo")]
+)
+def test_a_store_that_nothing_opens_is_named_with_the_remedy(  # type: ignore[no-untyped-def]
+    cli, monkeypatch: pytest.MonkeyPatch, root: str, words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # also where it happens to be installed
+    code, _, err = cli("status", "--dataset", root)
+    assert code == 1
+    assert f"error: {root} cannot be opened: " in err
+    assert words in err
+
+
+def test_a_cluster_that_does_not_take_the_driver_is_named_with_the_remedy(  # type: ignore[no-untyped-def]
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.50.0\n    Python: 3.12.3")
+
+    monkeypatch.setattr("pipeline.executor.cluster.ray.is_initialized", lambda: False)
+    monkeypatch.setattr("pipeline.executor.cluster.ray.init", init)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    code, _, err = cli("build", str(tmp_path / "a.mp4"), "-d", str(tmp_path / "d"), "--ray-address", "head:6379")
+    assert code == 1
+    assert "error: the Ray cluster at head:6379 does not take this driver: Version mismatch" in err
+    assert "the same Ray" in err
+
+
 def test_a_foreign_folder_is_not_written_into(cli, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "holiday.txt").write_text("mine")
     code, _, err = cli("build", "x.mp4", "--dataset", str(tmp_path))

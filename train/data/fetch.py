@@ -223,13 +223,20 @@ class RemoteStore:
 
 def open_store(root: str, config: ReaderConfig) -> Store:
     """The store of a dataset root: a folder, or a URI with a scheme that fsspec knows. To be opened in the process
-    that reads, since connections belong to one. S3's endpoint and keys come from the usual AWS_* variables.
+    that reads, since connections belong to one. S3's endpoint and keys come from the usual AWS_* variables. Raises
+    DatasetError where there is no such folder, or no package for such a store.
     """
     if "://" not in root or root.startswith("file://"):
         return LocalStore(root=root.removeprefix("file://"))
     import fsspec
 
-    filesystem, prefix = fsspec.core.url_to_fs(root)
+    try:
+        filesystem, prefix = fsspec.core.url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise DatasetError(
+            f"{root} cannot be opened: {error}. s3:// wants the package s3fs; for another store install its fsspec "
+            "package on every node, or mount it and name the folder"
+        ) from error
     cache = None
     if config.cache_bytes:
         folder = config.cache_dir or cache_folder("blocks")

@@ -227,3 +227,10 @@ def test_s3_errors_name_the_file(s3, tmp_path):
     assert store.names("releases") == []
     with pytest.raises(DatasetError, match=r"s3://bucket/nothing/releases/0001\.json: there is no such file"):
         store.read_file("releases/0001.json", 10)
+
+
+@pytest.mark.parametrize("root", ["gs://bucket/d", "foo://bucket/d"])
+def test_a_store_that_nothing_opens_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)  # also where it happens to be installed
+    with pytest.raises(DatasetError, match=f"{root} cannot be opened: .*mount it"):
+        open_store(root, ReaderConfig())
