@@ -84,11 +84,17 @@ class Checkpointer:
         dist.barrier()
 
     def save(self, state: TrainerState) -> None:
-        """Writes a checkpoint; returns when it is copied (asynchronous) or on disk."""
+        """Writes a checkpoint; returns when it is copied (asynchronous) or on disk. Raises CheckpointError where it, or
+        the one before, cannot be written.
+        """
         self.wait()
         final = self._folder / f"step-{state.step:08d}"
         if final.exists():
             return
+        with _writing(final):
+            self._write(final, state)
+
+    def _write(self, final: Path, state: TrainerState) -> None:
         part = final.with_suffix(".tmp")
         if dist.get_rank() == 0:
             part.mkdir(exist_ok=True)
@@ -112,11 +118,9 @@ class Checkpointer:
             return
         future, final = self._pending
         self._pending = None
-        try:
+        with _writing(final):
             future.result()
-        except Exception as error:
-            raise CheckpointError(f"{final} could not be written: {error}; is the disk full?") from error
-        self._finish(final)
+            self._finish(final)
 
     @contextmanager
     def settling(self) -> Iterator[None]:
@@ -175,6 +179,21 @@ class Checkpointer:
             **({"average": self._average.state_dict()} if self._average is not None else {}),
             _generator_key(dist.get_rank()): torch.get_rng_state(),
         }
+
+
+@contextmanager
+def _writing(final: Path) -> Iterator[None]:
+    try:
+        yield
+    # The failures of ranks come together as a CheckpointException, which is no Exception.
+    except (Exception, CheckpointException) as error:
+        causes = (
+            [failure[0] for failure in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+        )
+        raise CheckpointError(
+            f"{final} could not be written: {'; '.join(map(str, causes))}. Is the disk full? Make room and start the run "
+            "again: it goes on from the checkpoint before"
+        ) from error
 
 
 def _generator_key(rank: int) -> str:

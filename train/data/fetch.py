@@ -39,8 +39,8 @@ class Store(Protocol):
     def read_file(self, path: str, max_bytes: int) -> bytes:
         """A whole small file. Raises DatasetError if it is absent or larger than `max_bytes`."""
 
-    def names(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted; empty where there is no such folder."""
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file; asked of the file itself, since a store's listings may lag behind."""
 
 
 class LocalStore:
@@ -81,9 +81,8 @@ class LocalStore:
         except FileNotFoundError as error:
             raise _absent(self.root, path) from error
 
-    def names(self, folder: str) -> list[str]:
-        path = self._path / folder
-        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    def exists(self, path: str) -> bool:
+        return (self._path / path).exists()
 
     def _open(self, shard: ShardEntry) -> MappedFile:
         if shard.path in self._files:
@@ -161,15 +160,12 @@ class RemoteStore:
         except FileNotFoundError as error:
             raise _absent(self.root, path) from error
 
-    def names(self, folder: str) -> list[str]:
-        def ls() -> list[str]:
-            return [str(name) for name in self._fs.ls(f"{self._prefix}/{folder}", detail=False, refresh=True)]
-
+    def exists(self, path: str) -> bool:
         try:
-            listed = self._again(f"{self.root}/{folder}", ls)
+            self._again(f"{self.root}/{path}", lambda: self._fs.info(f"{self._prefix}/{path}"))
         except FileNotFoundError:
-            return []
-        return sorted(name.rstrip("/").rpartition("/")[2] for name in listed)
+            return False
+        return True
 
     def _cut(self, blocks: dict[int, bytes | None], offset: int, size: int) -> bytes:
         if not size:

@@ -12,28 +12,33 @@ from train.data.errors import DatasetError, ShardError
 from train.data.fetch import Store
 
 MAX_RELEASE_BYTES = 512 << 20
-RELEASE_NAME = re.compile(r"^([0-9]{4,})\.json$")
 SHARD_PATH = re.compile(r"^shards/(?:[A-Za-z0-9_=-][A-Za-z0-9._=-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*\.tar$")
 HASH_CHUNK = 8 << 20
 
 
-def list_releases(store: Store) -> tuple[int, ...]:
-    """Numbers of the dataset's releases, ascending."""
-    matches = (RELEASE_NAME.fullmatch(name) for name in store.names("releases"))
-    return tuple(sorted(int(match[1]) for match in matches if match))
+def newest_release_number(store: Store) -> int:
+    """The highest release number, 0 if there is none. Probes numbers, which have no gaps, and relies on no listing."""
+    low, high = 0, 1
+    while store.exists(_path(high)):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if store.exists(_path(middle)) else (low, middle)
+    return low
 
 
 def load_release(store: Store, number: int | None = None, digest: str = "") -> Release:
     """Release `number`, or the newest. Raises DatasetError where it is absent, malformed, or not of the wanted
     `digest`, and ShardError for an entry that cannot be trusted (a path outside shards/, lists that do not fit).
     """
-    numbers = list_releases(store)
-    if not numbers:
-        raise DatasetError(f"{store.root}: no releases/NNNN.json here; give the dataset's root or pack a release")
-    number = numbers[-1] if number is None else number
-    if number not in numbers:
-        raise DatasetError(f"{store.root}: no release {number}; there are {list(numbers)}")
-    path = f"releases/{number:04d}.json"
+    if number is None or not store.exists(_path(number)):
+        newest = newest_release_number(store)
+        if not newest:
+            raise DatasetError(f"{store.root}: no releases/NNNN.json here; give the dataset's root or pack a release")
+        if number is not None:
+            raise DatasetError(f"{store.root}: no release {number}; the newest is {newest}")
+        number = newest
+    path = _path(number)
     try:
         release = Release.model_validate_json(store.read_file(path, MAX_RELEASE_BYTES))
     except ValidationError as error:
@@ -66,6 +71,10 @@ def verify_shards(store: Store, release: Release) -> Iterator[str]:
             continue
         if total.hexdigest() != shard.sha256:
             yield f"{shard.path}: sha256 is {total.hexdigest()}, the release says {shard.sha256}"
+
+
+def _path(number: int) -> str:
+    return f"releases/{number:04d}.json"
 
 
 def _check_entry(shard: ShardEntry, path: str) -> None:

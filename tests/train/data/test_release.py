@@ -1,13 +1,14 @@
 import json
 
+import fsspec
 import pytest
 
 from schemas.ids import clip_id
 from schemas.release import Release
 from tests.train.shards import small_dataset, write_release
 from train.data.errors import DatasetError, ShardError
-from train.data.fetch import LocalStore
-from train.data.release import list_releases, load_release, verify_shards
+from train.data.fetch import LocalStore, RemoteStore
+from train.data.release import load_release, newest_release_number, verify_shards
 
 
 @pytest.fixture
@@ -28,14 +29,45 @@ def test_newest_or_given_release(root):
     one = load_release(store)
     two = write_release(root, one.model_copy(update={"number": 2, "parent": one.digest()}))
     (root / "releases" / "notes.txt").write_text("not a release")
-    assert list_releases(store) == (1, 2)
+    assert newest_release_number(store) == 2
     assert load_release(store).digest() == two.digest()
     assert load_release(store, 1).digest() == one.digest()
     assert load_release(store, 1, one.digest()) == one
     with pytest.raises(DatasetError, match="the settings ask for"):
         load_release(store, 2, one.digest())
-    with pytest.raises(DatasetError, match=r"no release 3; there are \[1, 2\]"):
+    with pytest.raises(DatasetError, match="no release 3; the newest is 2"):
         load_release(store, 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 8, 9])
+def test_releases_are_found_where_the_listing_lags(count):
+    """An object store whose listing shows nothing yet; the files themselves are there."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/lagging/config.yaml", b"{}")
+    for number in range(1, count + 1):
+        memory.pipe(
+            f"/lagging/releases/{number:04d}.json", Release(number=number, shards=()).model_dump_json().encode()
+        )
+
+    class Lagging:
+        def __getattr__(self, name):
+            return getattr(memory, name)
+
+        def ls(self, *_, **__):
+            return []
+
+    store = RemoteStore(
+        root="memory://lagging", filesystem=Lagging(), prefix="/lagging", cache=None, block_bytes=1024, attempts=1
+    )
+    try:
+        assert newest_release_number(store) == count
+        if count:
+            assert load_release(store).number == count
+            assert load_release(store, 1).number == 1
+        with pytest.raises(DatasetError, match=f"the newest is {count}" if count else "pack a release"):
+            load_release(store, count + 1)
+    finally:
+        memory.rm("/lagging", recursive=True)
 
 
 def test_no_dataset(tmp_path):
