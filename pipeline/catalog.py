@@ -121,7 +121,7 @@ class Catalog:
 
     def files(self, table: str) -> FileSystemDataset:
         """A table's files as an Arrow dataset, to be scanned without Arrow's threads, as `read` does."""
-        return self._scanned(table)
+        return self._scanned(table, self.delta(table))
 
     def rows(self, table: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
         return self.read(table, columns).to_pylist()

@@ -187,12 +187,11 @@ def _writing(final: Path) -> Iterator[None]:
         yield
     # The failures of ranks come together as a CheckpointException, which is no Exception.
     except (Exception, CheckpointException) as error:
-        causes = (
-            [failure[0] for failure in error.failures.values()] if isinstance(error, CheckpointException) else [error]
-        )
+        ranks = error.failures.values() if isinstance(error, CheckpointException) else [(error, None)]
+        causes = "; ".join(str(cause) for cause, _ in ranks)
         raise CheckpointError(
-            f"{final} could not be written: {'; '.join(map(str, causes))}. Is the disk full? Make room and start the run "
-            "again: it goes on from the checkpoint before"
+            f"{final} could not be written: {causes}. Is the disk full? Make room and start the run again: it goes on "
+            "from the checkpoint before"
         ) from error
 
 

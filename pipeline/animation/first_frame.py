@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from stages.video.ffmpeg import DEMUXERS, VideoError, as_input
+from schemas.containers import open_options
+from stages.video.ffmpeg import VideoError, as_input
 
 
 def first_frame(video: Path, picture: Path) -> None:
@@ -11,8 +12,7 @@ def first_frame(video: Path, picture: Path) -> None:
 
     if not video.is_file():
         raise VideoError(f"{video} does not exist")
-    options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
-    with av.open(as_input(video), options=options) as container:
+    with av.open(as_input(video), options=open_options()) as container:
         frame = next(container.decode(video=0), None)
     if frame is None:
         raise VideoError(f"{video} has no frame")

@@ -11,7 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.video.ffmpeg import DEMUXERS, Limits, as_input, find_binary, input_options
+from schemas.containers import open_options
+from stages.video.ffmpeg import as_input, find_binary
 
 TIMEOUT_S = 3600
 _COLOURS = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
@@ -88,7 +89,7 @@ def _opened(video: Path) -> Any:
     """A foreign file as a PyAV container, kept from opening others."""
     import av
 
-    return av.open(as_input(video), options={"protocol_whitelist": "file", "format_whitelist": DEMUXERS})
+    return av.open(as_input(video), options=open_options())
 
 
 def _write_pictures(path: Path, frames: Iterable[np.ndarray], folder: Path) -> int:
@@ -136,7 +137,7 @@ def _with_sound(silent: Path, sound: Sound, duration_s: float) -> Path:
     with _opened(sound.path) as container:
         begins_s = (container.start_time or 0) / 1e6  # ffmpeg counts its seeks from there, not from time 0
     done = silent.with_stem("sounding")
-    foreign = [word for name, value in input_options(Limits()).items() for word in (f"-{name}", str(value))]
+    foreign = [word for name, value in open_options().items() for word in (f"-{name}", value)]
     command = [
         *(find_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-i", as_input(silent)),
         *(*foreign, "-ss", f"{max(sound.start_s - begins_s, 0):.6f}", "-i", as_input(sound.path)),

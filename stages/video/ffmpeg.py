@@ -16,12 +16,8 @@ import numpy as np
 from pydantic import Field
 
 from schemas.config import FrozenConfig, Problem
+from schemas.containers import MAX_PIXELS, open_options
 
-DEMUXERS = (
-    "3gp,asf,avi,avs2,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,"
-    "vvc,wtv,y4m,yuv4mpegpipe"
-)
-"""Containers that may be opened. Playlists and scripts (hls, concat, …) are left out: they can name other files."""
 REMEDY = "run `pip install 'imageio-ffmpeg>=0.6'`"
 _SUMMARY = re.compile(r"\(video\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors")
 _RESAMPLED = re.compile(r"fps_\d+ @ .*?\] (\d+) frames in, (\d+) frames out; (\d+) frames dropped, (\d+) frames dup")
@@ -40,7 +36,7 @@ class Limits(FrozenConfig):
     """Bounds on one foreign file, so that a hostile or broken one cannot hold a worker."""
 
     max_bytes: int = Field(64 << 30, gt=0, description="Largest source file, bytes.")
-    max_pixels: int = Field(8192 * 8192, gt=0, description="Largest coded picture, pixels.")
+    max_pixels: int = Field(MAX_PIXELS, gt=0, description="Largest coded picture, pixels.")
     max_frames: int = Field(2_000_000, gt=0, description="Most frames of one source, on its constant-rate timeline.")
     timeout_s: float = Field(3600.0, gt=0, description="Seconds one ffmpeg run may take.")
     stall_s: float = Field(
@@ -113,14 +109,9 @@ def problem() -> Problem | None:
     return None
 
 
-def input_options(limits: Limits) -> dict[str, str | int]:
-    """Options that keep ffmpeg on one local media file."""
-    return {
-        "protocol_whitelist": "file,pipe",
-        "format_whitelist": DEMUXERS,
-        "max_pixels": limits.max_pixels,
-        "err_detect": "ignore_err",
-    }
+def input_options(limits: Limits) -> dict[str, str]:
+    """Options that keep ffmpeg on one local media file, and going where it is damaged."""
+    return {**open_options(limits.max_pixels), "err_detect": "ignore_err"}
 
 
 def as_input(path: str | Path) -> str:

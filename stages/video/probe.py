@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.video.ffmpeg import DEMUXERS, Limits, VideoError
+from schemas.containers import open_options
+from stages.video.ffmpeg import Limits, VideoError
 
 SEEKABLE = ("mov", "matroska", "avi")
 """Containers in which a seek to a time lands at or before it; in others a clip is decoded from the file's start."""
@@ -89,7 +90,7 @@ def probe(path: str | Path, *, fps: float, limits: Limits, scan: bool = True, ma
         raise VideoError("the file is empty (0 bytes)")
     if size > limits.max_bytes:
         raise VideoError(f"the file has {size} bytes, more than limits.max_bytes = {limits.max_bytes}")
-    options = {"protocol_whitelist": "file,pipe", "format_whitelist": DEMUXERS, "max_pixels": str(limits.max_pixels)}
+    options = open_options(limits.max_pixels)
     try:
         container = av.open("file:" + str(file.absolute()), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, ValueError) as error:

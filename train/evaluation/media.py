@@ -1,6 +1,7 @@
 """Videos and folders of frames as sequences of pictures. Videos are decoded here, directly: each stored frame once."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from schemas.containers import MAX_PIXELS, open_options
+
 VIDEOS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-MAX_PIXELS = 8192 * 8192
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 MIN_SIDE = 16
 
 
@@ -108,10 +111,26 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def _folder_frames(folder: Path) -> Iterator[np.ndarray]:
     for path in _pictures(folder):
-        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+        _check_picture(path)
+        picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
         if picture is None:
             raise MediaError(f"{path} is not a picture that can be read; write it again")
         yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _check_picture(path: Path) -> None:
+    """Raises MediaError for a file whose header promises no picture, or one too large; decodes nothing."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its limit is not this one
+            with Image.open(path, formats=FORMATS) as opened:
+                width, height = opened.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(f"{path} is not a picture that can be read ({error}); write it again") from error
+    if width * height > MAX_PIXELS:
+        raise MediaError(f"{path} has {width} × {height} pixels, more than {MAX_PIXELS}; make it smaller")
 
 
 @contextmanager
@@ -119,9 +138,8 @@ def _opened(path: Path) -> Iterator[Any]:
     """A video as a PyAV container. Raises MediaError for what cannot be opened, and for errors inside the block."""
     import av
 
-    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
     try:
-        with av.open("file:" + str(path.absolute()), options=options) as container:
+        with av.open("file:" + str(path.absolute()), options=open_options()) as container:
             yield container
     except av.error.FFmpegError as error:
         raise MediaError(f"{path} cannot be decoded: {error}") from error
