@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from pipeline.dataset import Dataset
-from pipeline.forecast import dataset_rates, forecast, mean_frames
+from pipeline.forecast import Machines, dataset_rates, forecast, mean_frames
 
 FIRST_FRAMES = 48
 
@@ -60,7 +60,9 @@ def real(dataset: Dataset) -> Real:
 def compare(first: Dataset, second: Dataset, cpus: int) -> None:
     """Prints forecast and truth of the second dataset, the forecast from the first one's rates."""
     truth, scale = real(second), (mean_frames(second) or 0.0) / (mean_frames(first) or 1.0)
-    found = forecast(first.config, dataset_rates(first), clips=truth.clips, cpus=cpus, gpus=0, frames_scale=scale)
+    found = forecast(
+        first.config, dataset_rates(first), clips=truth.clips, machines=Machines(cpus=cpus), frames_scale=scale
+    )
     print(f"{truth.clips} clips, {scale:.2f} times as long, on {cpus} cores; rates of {real(first).clips} clips")
     print(f"{'stage':<13}{'seconds':>10}{'forecast':>10}{'error':>8}{'bytes':>14}{'forecast':>14}{'error':>8}")
     rows = [(s.stage, truth.seconds[s.stage], s.core_hours * 3600, truth.bytes[s.stage], s.bytes) for s in found.stages]

@@ -3,23 +3,41 @@
 The rule: a stage's work is its items × seconds an item. Stages run side by side and share the cluster, so the build
 takes at least as long as
 
-    all core hours / cores,    all GPU hours / GPUs,    the longest stage's hours / its workers
+    all core hours / cores,    all GPU hours / GPUs,    all hours of a custom resource / its count,
+    the longest stage's hours / its workers
 
 whichever is longest. Starts of workers, retries, slow storage and the end, when few items are left, come on top.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.config import DatasetConfig
 from pipeline.dataset import Dataset
 from pipeline.estimate import TYPICAL_BYTES, TYPICAL_SECONDS, measured_rates
-from pipeline.executor.scaling import default_limit, misfit
+from pipeline.executor.scaling import demand, misfit
 from schemas.config import Resources
 
 PAPER_CLIPS_PER_SOURCE = 120_000 / 3_600
 """The paper cut 3,600 animations into 120,000 clips."""
+
+
+@dataclass(frozen=True)
+class Machines:
+    """The cluster: cores and GPUs in all, alike on each of `nodes`; custom resources in all, wherever they are."""
+
+    cpus: float
+    gpus: float = 0
+    nodes: int = 1
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+    def workers(self, needs: Resources) -> int:
+        """How many workers of a stage find room if it has the cluster to itself, at least 1. A worker has one node."""
+        node = {"CPU": self.cpus / self.nodes, "GPU": self.gpus / self.nodes}
+        shares = [int(node[name] / amount) * self.nodes for name, amount in demand(needs).items() if name in node]
+        shares += [int(self.custom.get(name, 0.0) / amount) for name, amount in needs.custom.items() if amount > 0]
+        return max(1, min(shares)) if shares else 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,7 @@ class StageForecast:
     workers: int
     core_hours: float
     gpu_hours: float
+    custom_hours: Mapping[str, float]
     hours: float
 
     @property
@@ -62,8 +81,7 @@ class Forecast:
     """A whole build. hours: the least that it can take."""
 
     stages: tuple[StageForecast, ...]
-    cpus: float
-    gpus: float
+    machines: Machines
 
     @property
     def core_hours(self) -> float:
@@ -80,8 +98,10 @@ class Forecast:
     @property
     def hours(self) -> float:
         limits = [stage.hours for stage in self.stages]
-        for amount, total in ((self.core_hours, self.cpus), (self.gpu_hours, self.gpus)):
+        for amount, total in ((self.core_hours, self.machines.cpus), (self.gpu_hours, self.machines.gpus)):
             limits.append(amount / total if total else 0.0)
+        for name, total in self.machines.custom.items():
+            limits.append(sum(stage.custom_hours.get(name, 0.0) for stage in self.stages) / total)
         return max(limits)
 
 
@@ -90,19 +110,23 @@ def resources_of(config: DatasetConfig) -> dict[str, Resources]:
     return {stage: getattr(config.run, stage) for stage in TYPICAL_SECONDS}
 
 
-def unfit(config: DatasetConfig, *, cpus: float, gpus: float) -> str | None:
-    """Why a stage can never run with so many cores and GPUs, naming the setting to lower; None if all can.
-
-    Custom resources are the cluster's own affair and count as there.
-    """
+def unfit(config: DatasetConfig, machines: Machines) -> str | None:
+    """Why a stage can never run on such machines, naming the setting to lower; None if all can."""
+    node = {"CPU": machines.cpus / machines.nodes, "GPU": machines.gpus / machines.nodes, **machines.custom}
     for stage, needs in resources_of(config).items():
-        if problem := misfit(stage, needs, [{"CPU": cpus, "GPU": gpus, **needs.custom}]):
+        for name in needs.custom:
+            if name not in machines.custom:
+                return (
+                    f"stage {stage!r} asks for the custom resource {name!r} (`run.{stage}.custom`): say how much of it "
+                    f"the cluster has, --custom {name}=COUNT"
+                )
+        if problem := misfit(stage, needs, [node]):
             return problem
     return None
 
 
 def forecast(
-    config: DatasetConfig, rates: Rates, *, clips: int, cpus: float, gpus: float, frames_scale: float = 1.0
+    config: DatasetConfig, rates: Rates, *, clips: int, machines: Machines, frames_scale: float = 1.0
 ) -> Forecast:
     """The build of `clips` new clips. frames_scale: their frames over those of the clips that the rates are from.
 
@@ -115,13 +139,22 @@ def forecast(
         items = clips if stage != "ingest" else max(1, round(clips / rates.clips_per_source))
         if stage == "ingest":
             rate = base  # a source is as long as it is
-        total = {"CPU": cpus, "GPU": gpus, **{name: float("inf") for name in needs.custom}}
-        workers = min(needs.workers or default_limit(needs, total), items)
+        room = machines.workers(needs)
+        workers = min(needs.workers or room, room, items)
         worked = items * rate.seconds / 3600
         stages.append(
-            StageForecast(stage, items, rate, workers, worked * needs.cpus, worked * needs.gpus, worked / workers)
+            StageForecast(
+                stage=stage,
+                items=items,
+                rate=rate,
+                workers=workers,
+                core_hours=worked * needs.cpus,
+                gpu_hours=worked * needs.gpus,
+                custom_hours={name: worked * amount for name, amount in needs.custom.items()},
+                hours=worked / workers,
+            )
         )
-    return Forecast(tuple(stages), cpus, gpus)
+    return Forecast(tuple(stages), machines)
 
 
 def typical_rates() -> Rates:

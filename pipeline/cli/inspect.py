@@ -1,6 +1,7 @@
 """status, plan, verify, dag, doctor: commands that only look."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -78,6 +79,16 @@ def plan(
     cpus: Annotated[
         int | None, typer.Option("--cpus", min=1, help="Cores of the forecast; default 12 a GPU, 1 without.")
     ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, help="Equal nodes of the forecast; default one for 8 GPUs.")
+    ] = None,
+    custom: Annotated[
+        list[str] | None, typer.Option("--custom", help="Custom resource of the forecast's cluster, e.g. xpose=8.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="YAML configuration of the forecast.", dir_okay=False)
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Backends of the forecast: embedded or paper.")] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=1, help="Frames a clip of the forecast; default: as in the dataset.")
     ] = None,
@@ -95,11 +106,25 @@ def plan(
       mikudance plan -d data/mmd
 
       mikudance plan --clips 120000 --gpus 16 -d data/mmd
+
+      mikudance plan --clips 120000 --gpus 16 --preset paper --rate camera=60
     """
     if clips is not None:
         from pipeline.cli.forecast import print_forecast
 
-        print_forecast(dataset, clips=clips, gpus=gpus, cpus=cpus, frames=frames, given=rate or [], as_json=as_json)
+        print_forecast(
+            dataset,
+            config=config,
+            preset=preset,
+            clips=clips,
+            gpus=gpus,
+            cpus=cpus,
+            nodes=nodes,
+            custom=custom or [],
+            frames=frames,
+            given=rate or [],
+            as_json=as_json,
+        )
         return
     if dataset is None:
         raise typer.BadParameter("name a dataset with --dataset, or a size with --clips")

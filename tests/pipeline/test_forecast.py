@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.cli.main import main
 from pipeline.config import DatasetConfig
 from pipeline.dataset import Dataset
-from pipeline.forecast import Forecast, Rate, Rates, dataset_rates, forecast, typical_rates, unfit
+from pipeline.forecast import Forecast, Machines, Rate, Rates, dataset_rates, forecast, typical_rates, unfit
 
 STAGES = ("ingest", "decode", "pose", "camera", "depth", "scene_motion", "stylize", "pack")
 
@@ -32,39 +32,80 @@ def by_stage(found: Forecast, stage: str):  # type: ignore[no-untyped-def]
 
 def test_by_hand() -> None:
     """1,000 clips at 3.6 s an item: 1 hour of each of seven stages, a tenth of ingest; 7.1 core hours on 10 cores."""
-    found = forecast(config(), flat(), clips=1000, cpus=10, gpus=0)
+    found = forecast(config(), flat(), clips=1000, machines=Machines(cpus=10, gpus=0))
     assert found.core_hours == pytest.approx(7.1)
     assert found.hours == pytest.approx(0.71)
     assert (found.gpu_hours, found.bytes) == (0, pytest.approx(7100 * 1000))
 
 
 def test_gpus_and_worker_limits_can_be_what_it_waits_for() -> None:
-    half = forecast(config(pose={"gpus": 0.5}, camera={"gpus": 1}), flat(), clips=1000, cpus=1000, gpus=2)
+    half = forecast(
+        config(pose={"gpus": 0.5}, camera={"gpus": 1}), flat(), clips=1000, machines=Machines(cpus=1000, gpus=2)
+    )
     assert half.gpu_hours == pytest.approx(1.5)
     assert half.hours == pytest.approx(0.75)  # 1.5 GPU hours on 2 GPUs, more than 7.1 core hours on 1,000 cores
     assert (by_stage(half, "pose").workers, by_stage(half, "camera").workers) == (4, 2)
-    few = forecast(config(depth={"workers": 1}), flat(), clips=1000, cpus=1000, gpus=0)
+    few = forecast(config(depth={"workers": 1}), flat(), clips=1000, machines=Machines(cpus=1000, gpus=0))
     assert few.hours == pytest.approx(1.0)  # its one worker
 
 
 def test_longer_clips_cost_more_but_sources_do_not() -> None:
-    found = forecast(config(), flat(), clips=1000, cpus=10, gpus=0, frames_scale=2.0)
+    found = forecast(config(), flat(), clips=1000, machines=Machines(cpus=10, gpus=0), frames_scale=2.0)
     assert found.core_hours == pytest.approx(14.1)
     assert by_stage(found, "ingest").core_hours == pytest.approx(0.1)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 500))
 def test_costs_grow_in_proportion_to_the_clips_and_never_beat_the_cores(clips: int, cpus: int) -> None:
-    one, ten = (forecast(config(), flat(), clips=clips * n, cpus=cpus, gpus=0) for n in (10, 100))
+    one, ten = (forecast(config(), flat(), clips=clips * n, machines=Machines(cpus=cpus, gpus=0)) for n in (10, 100))
     assert ten.core_hours == pytest.approx(10 * one.core_hours)
     assert ten.hours >= ten.core_hours / cpus
 
 
 def test_what_can_never_run_is_named() -> None:
     wants = config(stylize={"gpus": 1})
-    assert unfit(wants, cpus=12, gpus=1) is None
-    assert "run.stylize.gpus" in (unfit(wants, cpus=12, gpus=0) or "")
-    assert unfit(config(pose={"custom": {"xpose": 1}}), cpus=1, gpus=0) is None
+    assert unfit(wants, Machines(cpus=12, gpus=1)) is None
+    assert "run.stylize.gpus" in (unfit(wants, Machines(cpus=12, gpus=0)) or "")
+    assert unfit(config(pose={"custom": {"xpose": 1}}), Machines(cpus=1, custom={"xpose": 1})) is None
+
+
+def test_a_worker_has_one_node_and_custom_resources_bound_it() -> None:
+    """60 cores on 4 nodes hold one worker of 10 cores each, not six; nodes that are too small are named."""
+    wants = config(depth={"cpus": 10})
+    spread = forecast(wants, flat(), clips=1000, machines=Machines(cpus=60, nodes=4))
+    assert by_stage(spread, "depth").workers == 4
+    assert by_stage(forecast(wants, flat(), clips=1000, machines=Machines(cpus=60)), "depth").workers == 6
+    assert "run.depth.cpus" in (unfit(wants, Machines(cpus=60, nodes=10)) or "")
+    only = config(pose={"cpus": 0, "custom": {"camera": 0.5}}, camera={"cpus": 0, "custom": {"camera": 1}})
+    found = forecast(only, flat(), clips=1000, machines=Machines(cpus=1000, custom={"camera": 2}))
+    assert (by_stage(found, "pose").workers, by_stage(found, "camera").workers) == (4, 2)
+    assert found.hours == pytest.approx(0.75)  # 0.5 + 1 hours of a resource of which there are two
+    assert "--custom camera=COUNT" in (unfit(only, Machines(cpus=1000)) or "")
+
+
+def test_the_example_cluster_is_as_slow_as_its_slowest_group(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """infra/kuberay: 6 workers of `camera` at 60 s a clip."""
+    settings = Path(__file__).parents[2] / "infra" / "kuberay" / "settings.yaml"
+    rates = [word for text in ("pose=10", "camera=60", "depth=5", "stylize=30") for word in ("--rate", text)]
+    counts = [word for text in ("xpose=8", "droid=6", "depth=8", "sdxl=4") for word in ("--custom", text)]
+    call = ["--clips", "120000", "--gpus", "16", "--cpus", "152", "--config", str(settings), *rates, "--json"]
+    found = json.loads(run(capsys, monkeypatch, *call, *counts)[1])
+    workers = {row["stage"]: row["workers"] for row in found["stages"]}
+    assert {name: workers[name] for name in ("pose", "camera", "depth", "stylize")} == {
+        "pose": 8, "camera": 6, "depth": 8, "stylize": 4,
+    }  # fmt: skip
+    assert found["hours"] == pytest.approx(120_000 * 60 / 3600 / 6)
+    code, _, errors = run(capsys, monkeypatch, *call)
+    assert (code, "--custom xpose=COUNT" in " ".join(errors.split())) == (2, True)
+
+
+def test_presets_are_forecast(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    call = ("--clips", "100", "--gpus", "8", "--preset")
+    paper, embedded = (json.loads(run(capsys, monkeypatch, *call, name, "--json")[1]) for name in ("paper", "embedded"))
+    assert paper["gpu_hours"] > embedded["gpu_hours"] == 0
+    assert run(capsys, monkeypatch, *call, "best")[0] == 1
 
 
 def fill(root: Path) -> Dataset:
@@ -127,6 +168,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
         (("--clips", "10", "--rate", "poze=1"), "STAGE=SECONDS"),
         (("--clips", "10", "--rate", "pose=-1"), "STAGE=SECONDS"),
         (("--clips", "0"), "--clips"),
+        (("--clips", "10", "--custom", "xpose"), "NAME=COUNT"),
     ],
 )
 def test_wrong_usage(
