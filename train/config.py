@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.config import FrozenConfig
 from schemas.config_errors import explain
@@ -58,7 +58,9 @@ class TrainConfig(FrozenConfig):
 
     stage: Literal[1, 2] = Field(1, description="1: single frames, both UNets. 2: windows, MAN and temporal layers.")
     dataset: str = Field("", description="Folder or URI of the dataset (the one that holds releases/ and shards/).")
-    output: Path = Field(Path("runs/train"), description="Folder of checkpoints, metrics, validation and exports.")
+    output: Path = Field(
+        Path("runs/train"), description="Folder of checkpoints, metrics, validation and exports; no URI."
+    )
     seed: int = Field(0, ge=0, description="Seed of noise, timesteps, dropout and new weights.")
     steps: int = Field(120_000, ge=1, description="Optimiser steps.")
     global_batch: int = Field(128, ge=1, description="Samples of a step, over all ranks.")
@@ -73,6 +75,16 @@ class TrainConfig(FrozenConfig):
     parallel: ParallelConfig = Field(ParallelConfig(), description="Devices, precision, memory.")
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints and exports.")
     validation: ValidationConfig = Field(ValidationConfig(), description="Validation.")
+
+    @field_validator("output", mode="before")
+    @classmethod
+    def _folder(cls, value: object) -> object:
+        if "://" in str(value):  # as a path it would become a local folder of that name
+            raise ValueError(
+                f"output is {value}, and checkpoints go to folders alone: name a folder that all nodes mount, and copy "
+                "it to the store while the run goes on (docs/operations.md, 'Runs and object stores')"
+            )
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":

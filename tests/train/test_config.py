@@ -52,6 +52,8 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         ("noise: {zero_snr: true}", [], "v_prediction"),
         ("{stage: 2, reader: {stage: 2, frames: 40}}", [], "motion_max_length"),
         ("{stage: 2, reader: {stage: 2, frames: 4, size: [64, 64]}}", [], "128 or more"),
+        ("output: s3://bucket/run", [], "a folder that all nodes mount"),
+        ("steps: 5", ["output=s3://bucket/run"], r"output is s3://bucket/run, and checkpoints go to folders alone"),
         ("model: {guidance: controlnets, motion_injection: concat}", [], "leave motion_injection"),
     ],
 )
