@@ -135,7 +135,7 @@ def _row(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(("changes", "met"), [
     ({"epe": 0.49}, True), ({"epe": 0.51}, False), ({"epe": 1.4, "motion": 10.0}, True),
     ({"epe": 1.6, "motion": 10.0}, False),
-    ({"epe": 0.0, "epe_max": 1e-6, "motion": 0.0}, False), ({"epe": 0.0, "epe_max": 0.0, "motion": 0.0}, True),
+    ({"epe": 0.0, "epe_max": 1e-8, "motion": 1e-15}, False), ({"epe": 1e-15, "epe_max": 1e-14, "motion": 1e-15}, True),
     ({"epe": float("inf")}, False),
 ])  # fmt: skip
 def test_goal(changes: dict[str, float], met: bool) -> None:
