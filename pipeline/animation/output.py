@@ -92,6 +92,17 @@ def _opened(video: Path) -> Any:
     return av.open(as_input(video), options=open_options())
 
 
+def _clock_start(video: Path) -> float:
+    """Seconds at which the container's clock begins. Raises OutputError where it cannot be opened."""
+    import av
+
+    try:
+        with _opened(video) as container:
+            return (container.start_time or 0) / 1e6
+    except av.error.FFmpegError as error:
+        raise OutputError(f"the sound of {video} cannot be used ({error}); say --no-sound") from error
+
+
 def _write_pictures(path: Path, frames: Iterable[np.ndarray], folder: Path) -> int:
     folder.mkdir()
     count = 0
@@ -134,8 +145,7 @@ def _write_video(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
 
 def _with_sound(silent: Path, sound: Sound, duration_s: float) -> Path:
     """The sound is encoded anew: copying would tie it to the containers that its codec fits."""
-    with _opened(sound.path) as container:
-        begins_s = (container.start_time or 0) / 1e6  # ffmpeg counts its seeks from there, not from time 0
+    begins_s = _clock_start(sound.path)  # ffmpeg counts its seeks from there, not from time 0
     done = silent.with_stem("sounding")
     foreign = [word for name, value in open_options().items() for word in (f"-{name}", value)]
     command = [

@@ -102,10 +102,13 @@ def probe(path: str | Path, *, fps: float, limits: Limits, scan: bool = True, ma
 def _probe(container: Any, wanted: Fraction, limits: Limits, scan: bool, max_gap_s: float) -> Probe:
     import av
 
-    candidates = [s for s in container.streams.video if not int(s.disposition) & ATTACHED_PICTURE]
+    # A stream of an unknown codec has no decoder, and so no size.
+    candidates = [
+        s for s in container.streams.video if s.codec_context is not None and not int(s.disposition) & ATTACHED_PICTURE
+    ]
     if not candidates:
         kinds = sorted({s.type for s in container.streams}) or ["nothing"]
-        raise VideoError(f"the file has no video stream (it holds {', '.join(kinds)})")
+        raise VideoError(f"the file has no video stream that can be decoded (it holds {', '.join(kinds)})")
     stream = max(candidates, key=lambda s: (int(s.disposition) & 1, s.width * s.height, -s.index))
     if stream.width * stream.height > limits.max_pixels:
         raise VideoError(f"{stream.width}×{stream.height} pixels are more than limits.max_pixels = {limits.max_pixels}")

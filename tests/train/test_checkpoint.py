@@ -15,7 +15,7 @@ from train.data.state import ReaderState
 from train.distributed import process_group
 from train.optim import OptimizerConfig, ShardedAdamW
 
-STATE = ReaderState(digest="d" * 64, order="o", seed=0, global_batch=1, epoch_size=1)
+STATE = ReaderState(release=1, digest="d" * 64, order="o", seed=0, global_batch=1, epoch_size=1)
 
 REFUSED = r"step-00000002 could not be written: .*(File too large|unexpected pos).*Is the disk full"
 """In the system's words, or in torch's."""
@@ -48,7 +48,7 @@ def checkpointer(folder: Path, *, asynchronous: bool) -> Checkpointer:
 
 
 def save(writer: Checkpointer, step: int) -> None:
-    writer.save(TrainerState(stage=1, step=step, world=1, reader=STATE))
+    writer.save(TrainerState(stage=1, step=step, world=1, reader=STATE, settings={}))
     writer.wait()
 
 

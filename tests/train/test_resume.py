@@ -25,11 +25,11 @@ def growing(tmp_path: Path) -> Path:
 
 
 def see_release_1_alone(rank: int) -> None:
-    """Rank 0 has listed the releases a moment before `add` wrote the second."""
+    """Rank 0 has looked for the newest release a moment before `add` wrote the second."""
     if rank == 0:
         import train.data.release
 
-        train.data.release.list_releases = lambda _store: (1,)
+        train.data.release.newest_release_number = lambda _store: 1
 
 
 def test_ranks_that_see_other_releases_read_one(growing: Path, tmp_path: Path) -> None:
