@@ -104,7 +104,7 @@ def compare(config: TrainConfig, steps: int) -> None:
         batch = finish(next(stream), ranks.device)
         metrics = None
         if ranks.first:
-            metrics = MetricsWriter(folder=config.output, first_step=1, last_step=config.steps)
+            metrics = MetricsWriter(folder=config.folder, first_step=1, last_step=config.steps)
         clock = time.perf_counter if gpu else time.process_time
         takes = {"bare modules": bare_step(config, batch, ranks), "trainer": trainer_step(config, ranks, metrics)}
         times: dict[str, list[float]] = {name: [] for name in takes}

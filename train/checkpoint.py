@@ -3,16 +3,15 @@
     <run>/checkpoints/step-00001000/     .metadata and one file a rank (torch.distributed.checkpoint), trainer.json
 
 A checkpoint is written as `step-….tmp` and renamed when every rank's part is on disk. It can be read by any number of
-ranks.
+ranks. A run in an object store (`train.remote_run`) writes it on the disks of the nodes, each its ranks' files.
 """
 
 import logging
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import torch
@@ -32,6 +31,7 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 from schemas.config import FrozenConfig
 from train.checkpoint_files import SafeLoadPlanner, SafeReader, UnsafeCheckpointError, read_table
 from train.data.state import ReaderState
+from train.distributed import leads_node
 from train.optim import ShardedAdamW, WeightAverage
 
 log = logging.getLogger("train")
@@ -55,7 +55,11 @@ class TrainerState(FrozenConfig):
 
 
 class Checkpointer:
-    """Saves and restores one run. Every method is collective: all ranks call it."""
+    """Saves and restores one run. Every method is collective: all ranks call it.
+
+    publish: called on every rank with each checkpoint that is written, in the background where writes are; given, each
+    node has a `folder` of its own.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Checkpointer:
         average: WeightAverage | None,
         keep: int,
         asynchronous: bool,
+        publish: Callable[[Path], None] | None = None,
     ) -> None:
         self._folder = folder
         self._model = model
@@ -73,11 +78,13 @@ class Checkpointer:
         self._average = average
         self._keep = keep
         self._asynchronous = asynchronous
+        self._publish = publish
+        self._leads = dist.get_rank() == 0 if publish is None else leads_node()
         # The background write gathers over a group of its own, or its messages would mix with those of training.
         self._group = dist.new_group(backend="gloo")
-        self._lock = Lock()
-        self._pending: tuple[Future[Any], Path] | None = None
-        if dist.get_rank() == 0:
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: tuple[Future[None], Path] | None = None
+        if self._leads:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob("*.tmp"):
                 shutil.rmtree(leftover)
@@ -96,18 +103,16 @@ class Checkpointer:
 
     def _write(self, final: Path, state: TrainerState) -> None:
         part = final.with_suffix(".tmp")
-        if dist.get_rank() == 0:
+        if self._leads:
             part.mkdir(exist_ok=True)
+        if dist.get_rank() == 0:
             (part / TRAINER).write_text(state.model_dump_json(indent=2) + "\n")
         dist.barrier(self._group)
         tensors = self._tensors()
         if self._asynchronous:
             response = async_save(tensors, checkpoint_id=part, process_group=self._group)
-            future = response.upload_completion if isinstance(response, AsyncSaveResponse) else response
-            self._pending = future, final
-            if dist.get_rank() == 0:
-                # The first rank writes .metadata when it has heard from all others, so its end is the end of all.
-                future.add_done_callback(lambda done: None if done.exception() else self._publish(final))
+            written = response.upload_completion if isinstance(response, AsyncSaveResponse) else response
+            self._pending = self._background.submit(self._finish, final, written), final
         else:
             save_sharded(tensors, checkpoint_id=part, process_group=self._group)
             self._finish(final)
@@ -120,7 +125,6 @@ class Checkpointer:
         self._pending = None
         with _writing(final):
             future.result()
-            self._finish(final)
 
     @contextmanager
     def settling(self) -> Iterator[None]:
@@ -136,19 +140,24 @@ class Checkpointer:
                     log.warning("%s could not be written: %s", final, error)
             raise
 
-    def _finish(self, final: Path) -> None:
+    def _finish(self, final: Path, written: Future[Any] | None = None) -> None:
+        """Makes a checkpoint visible when all ranks have written it; `written` ends on each when all have."""
+        if written is not None:
+            written.result()
+        if self._leads:
+            with suppress(FileNotFoundError):  # nodes that share a disk: another one has renamed it
+                final.with_suffix(".tmp").rename(final)
+            for old in self._whole()[: -self._keep]:
+                shutil.rmtree(old, ignore_errors=True)
         dist.barrier(self._group)
-        if dist.get_rank() == 0:
+        if self._publish is not None:
             self._publish(final)
-        dist.barrier(self._group)
 
-    def _publish(self, final: Path) -> None:
-        with self._lock:
-            part = final.with_suffix(".tmp")
-            if part.exists():
-                part.rename(final)
-                for old in list_checkpoints(self._folder)[: -self._keep]:
-                    shutil.rmtree(old)
+    def _whole(self) -> list[Path]:
+        if self._publish is None:
+            return list_checkpoints(self._folder)
+        # Only the first rank's node has the table of contents.
+        return sorted(path for path in self._folder.glob("step-*") if path.suffix != ".tmp")
 
     def restore(self, path: Path) -> TrainerState:
         """Loads a checkpoint, whatever number of ranks wrote it."""
@@ -185,6 +194,8 @@ class Checkpointer:
 def _writing(final: Path) -> Iterator[None]:
     try:
         yield
+    except CheckpointError:
+        raise
     # The failures of ranks come together as a CheckpointException, which is no Exception.
     except (Exception, CheckpointException) as error:
         ranks = error.failures.values() if isinstance(error, CheckpointException) else [(error, None)]

@@ -1,11 +1,13 @@
 """Settings of a training run. Every number of the paper is a default here or a line of `train/configs`."""
 
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from schemas.cache import cache_folder
 from schemas.config import FrozenConfig
 from schemas.config_errors import explain
 from schemas.strict_yaml import YamlError, read_yaml
@@ -14,7 +16,7 @@ from train.model.config import DropoutConfig, EncodingConfig, ModelConfig
 from train.noise import NoiseConfig
 from train.optim import OptimizerConfig
 from train.sampling.config import SamplingConfig
-from train.weights.config import WeightsConfig
+from train.weights.config import Place, WeightsConfig
 
 
 class ConfigError(ValueError):
@@ -42,6 +44,11 @@ class CheckpointConfig(FrozenConfig):
     keep: int = Field(3, ge=1, description="Newest checkpoints that are kept.")
     asynchronous: bool = Field(True, description="Write in the background, from a copy in host memory.")
     export_every: int | None = Field(None, ge=1, description="Steps between exports; null: at the end alone.")
+    scratch: Path | None = Field(
+        None,
+        description="Folder on each node where a run works whose output is a URI; null: $MIKUDANCE_CACHE or "
+        "~/.cache/mikudance.",
+    )
 
 
 class ValidationConfig(FrozenConfig):
@@ -58,8 +65,8 @@ class TrainConfig(FrozenConfig):
 
     stage: Literal[1, 2] = Field(1, description="1: single frames, both UNets. 2: windows, MAN and temporal layers.")
     dataset: str = Field("", description="Folder or URI of the dataset (the one that holds releases/ and shards/).")
-    output: Path = Field(
-        Path("runs/train"), description="Folder of checkpoints, metrics, validation and exports; no URI."
+    output: Place = Field(
+        Path("runs/train"), description="Folder or URI of checkpoints, metrics, validation and exports."
     )
     seed: int = Field(0, ge=0, description="Seed of noise, timesteps, dropout and new weights.")
     steps: int = Field(120_000, ge=1, description="Optimiser steps.")
@@ -76,15 +83,15 @@ class TrainConfig(FrozenConfig):
     checkpoint: CheckpointConfig = Field(CheckpointConfig(), description="Checkpoints and exports.")
     validation: ValidationConfig = Field(ValidationConfig(), description="Validation.")
 
-    @field_validator("output", mode="before")
-    @classmethod
-    def _folder(cls, value: object) -> object:
-        if "://" in str(value):  # as a path it would become a local folder of that name
-            raise ValueError(
-                f"output is {value}, and checkpoints go to folders alone: name a folder that all nodes mount, and copy "
-                "it to the store while the run goes on (docs/operations.md, 'Runs and object stores')"
-            )
-        return value
+    @property
+    def folder(self) -> Path:
+        """Where this node reads and writes the run: `output` itself, or for a URI the run's own scratch folder."""
+        return self.output if isinstance(self.output, Path) else self.scratch(self.output)
+
+    def scratch(self, uri: str) -> Path:
+        """The folder of this node for what belongs to a URI; the same each time."""
+        name = f"{uri.rsplit('/', 1)[-1]}-{sha256(uri.encode()).hexdigest()[:16]}"
+        return (self.checkpoint.scratch or cache_folder("runs")) / name
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":

@@ -44,7 +44,7 @@ def demo(dataset: str, output: Path, sizes: DemoSizes) -> Path | None:
     for config in (first, second):
         if train(config).interrupted:
             return None
-        lines = read_metrics(config.output / "metrics.jsonl")
+        lines = read_metrics(config.folder / "metrics.jsonl")
         curves[f"stage {config.stage}"] = [line["loss"] for line in lines]
         plot_curves(curves, output / "loss.png")
     return output / "stage2" / "export" / f"step-{sizes.stage2_steps:08d}"

@@ -71,6 +71,11 @@ class StopSignal:
             signal.signal(signal.SIGTERM, former)
 
 
+def leads_node() -> bool:
+    """Whether this rank is the first of its node."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
 def decided(decide: Callable[[], Decision], ranks: Ranks) -> Decision:
     """What rank 0 decides, on every rank; what it refuses (RuntimeError, ValueError, OSError) is raised on every rank.
     Collective.

@@ -30,7 +30,7 @@ def export_due(config: TrainConfig, step: int) -> bool:
 
 def export_folder(config: TrainConfig, step: int) -> Path:
     """Where the network of a step is exported to."""
-    return config.output / "export" / f"step-{step:08d}"
+    return config.folder / "export" / f"step-{step:08d}"
 
 
 def export(config: TrainConfig, model: MikuDance, encoders: Encoders, ranks: Ranks, step: int) -> Path:

@@ -21,6 +21,7 @@ from train.model.encoders import Encoders
 from train.model.mikudance import MikuDance, named_weights
 from train.networks import open_encoders, open_model
 from train.optim import ShardedAdamW, WeightAverage
+from train.remote_run import open_remote, with_local_stage1
 from train.resume import agree, fixed_settings
 from train.step import LossFunction, TrainStep
 from train.validate import Validator
@@ -48,13 +49,14 @@ def train(config: TrainConfig) -> Finished:
 
 def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     accumulation = config.accumulation(ranks.world)
+    remote = open_remote(config)
     beginning = agree(config, ranks)
     config = beginning.pinned(config)
     reader = config.reader.build(root=config.dataset, global_batch=config.global_batch)
     state = reader.start()
     if beginning.saved is not None:
         beginning.saved.reader.check(state)
-    model, encoders = open_networks(config, ranks)
+    model, encoders = open_networks(with_local_stage1(config), ranks)
     conditioner = ConditionEncoder(encoders=encoders, model=config.model, encoding=config.encoding, stage=config.stage)
     optimizer = ShardedAdamW(
         parameters=named_weights(model),
@@ -66,12 +68,13 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     if config.optimizer.ema_decay is not None:
         average = WeightAverage(parameters=named_weights(model), decay=config.optimizer.ema_decay)
     checkpointer = Checkpointer(
-        folder=config.output / "checkpoints",
+        folder=config.folder / "checkpoints",
         model=model,
         optimizer=optimizer,
         average=average,
         keep=config.checkpoint.keep,
         asynchronous=config.checkpoint.asynchronous,
+        publish=None if remote is None else remote.publish,
     )
     if beginning.checkpoint is not None:
         state = checkpointer.restore(beginning.checkpoint).reader
@@ -89,12 +92,12 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
     validator = None
     if config.validation.samples:
         validator = Validator(
-            config=config, model=model, conditioner=conditioner, ranks=ranks, folder=config.output / "validation"
+            config=config, model=model, conditioner=conditioner, ranks=ranks, folder=config.folder / "validation"
         )
     metrics = None
     if ranks.first:
-        metrics = MetricsWriter(folder=config.output, first_step=step + 1, last_step=config.steps)
-        (config.output / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        metrics = MetricsWriter(folder=config.folder, first_step=step + 1, last_step=config.steps)
+        (config.folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         log.info(
             "stage %d: steps %d to %d on %d ranks, release %d",
             *(config.stage, step + 1, config.steps, ranks.world, beginning.release),
@@ -126,23 +129,27 @@ def _train(config: TrainConfig, ranks: Ranks, stop: StopSignal) -> Finished:
                     values |= validator.run(step)
             if metrics is not None:
                 metrics.write(step, values)
-            if last or step % config.checkpoint.every == 0:
-                checkpointer.save(
-                    TrainerState(stage=config.stage, step=step, world=ranks.world, reader=state, settings=settings)
-                )
             exported = export_due(config, step)
             if exported:
                 with averaged(model, average):
                     export(config, model, encoders, ranks, step)
+            if last or step % config.checkpoint.every == 0:
+                checkpointer.save(
+                    TrainerState(stage=config.stage, step=step, world=ranks.world, reader=state, settings=settings)
+                )
         if step == first:
             # No step was left. Where `steps` was lowered to those of a run that was stopped, it is exported now.
-            exported = decided(export_folder(config, step).exists, ranks)
+            stored = remote is not None and remote.exported(step)
+            exported = decided(lambda: stored or export_folder(config, step).exists(), ranks)
         if not interrupted and not exported:
             with averaged(model, average):
                 export(config, model, encoders, ranks, step)
     checkpointer.wait()
     if metrics is not None:
         metrics.close()
+    if remote is not None:
+        remote.finish()
+    if ranks.first:
         log.info("stage %d: %s after step %d", config.stage, "asked to end" if interrupted else "done", step)
     return Finished(step=step, interrupted=interrupted)
 

@@ -45,7 +45,7 @@ def open_model(config: TrainConfig) -> tuple[MikuDance, tuple[LoadReport, ...]]:
         check_published(config)
         stage1 = build_stage1(config.model, seed=config.seed)
     elif weights.stage1 is not None:
-        stage1, found = open_stage1(weights.stage1, config)
+        stage1, found = open_stage1(Path(weights.stage1), config)
         reports += found
     elif weights.random:
         stage1, found = _start_stage1(config)
@@ -132,7 +132,7 @@ def open_encoders(config: TrainConfig) -> tuple[Encoders, tuple[LoadReport, ...]
     SavedModelError.
     """
     weights, reports = config.weights, []
-    export = None if weights.stage1 is None else find_export(weights.stage1)
+    export = None if weights.stage1 is None else find_export(Path(weights.stage1))
     vae: nn.Module
     if (folder := _first(weights.vae, _inside(export, "vae"), _inside(weights.sd15, "vae"))) is not None:
         vae, report = open_part(AutoencoderKL, folder, torch.float32)

@@ -11,7 +11,7 @@ Were each rank to look for itself, a release or a checkpoint that appears meanwh
 | steps, weights, parallel, checkpoint, validation, workers and caches | may change |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,15 @@ def agree(config: TrainConfig, ranks: Ranks) -> Beginning:
 
     Raises, on every rank, CheckpointError where the checkpoint is not of this configuration, and DatasetError.
     """
-    return decided(lambda: _look(config), ranks)
+    beginning = decided(lambda: _look(config), ranks)
+    if beginning.checkpoint is None:
+        return beginning
+    # A run in a store lies at another place on each node.
+    return replace(beginning, checkpoint=config.folder / "checkpoints" / beginning.checkpoint.name)
 
 
 def _look(config: TrainConfig) -> Beginning:
-    checkpoint = newest_checkpoint(config.output)
+    checkpoint = newest_checkpoint(config.folder)
     saved = None if checkpoint is None else read_trainer_state(checkpoint)
     number = config.reader.release
     if saved is not None:

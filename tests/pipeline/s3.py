@@ -4,8 +4,8 @@
 
 Of its own, because delta-rs waits for answers with Python's lock held, and would wait for itself. Faults are set and
 read at `/_faults`: `every` turns each n-th request away with 503 SlowDown, 500 InternalError and a 503 without words in
-turn; `lost` does a request whose path and query hold a text once, and answers 500; `hold` keeps requests waiting whose
-path and query hold a text.
+turn; `cut` does so with all whose method, path and query hold a text; `lost` does a request that holds a text once, and
+answers 500; `hold` keeps requests waiting that hold a text.
 """
 
 import json
@@ -34,7 +34,7 @@ class Faulty:
     def __init__(self, inner: Callable[..., Any]) -> None:
         self._inner = inner
         self._lock = threading.Lock()
-        self._set = {"every": 0, "lost": "", "hold": ""}
+        self._set = {"every": 0, "cut": "", "lost": "", "hold": ""}
         self._seen = {"requests": 0, "refused": 0, "lost": 0, "held": 0}
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Any:
@@ -45,6 +45,7 @@ class Faulty:
             self._seen["requests"] += 1
             every = int(self._set["every"])
             refused = bool(every) and self._seen["requests"] % every == 0
+            refused |= bool(self._set["cut"]) and str(self._set["cut"]) in asked
             self._seen["refused"] += refused
             held = bool(self._set["hold"]) and str(self._set["hold"]) in asked
             self._seen["held"] += held

@@ -14,7 +14,7 @@ from train.metrics import read_metrics
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def tiny_train(dataset: Path, output: Path, *settings: str) -> TrainConfig:
+def tiny_train(dataset: Path, output: Path | str, *settings: str) -> TrainConfig:
     """tiny.yaml with an even smaller network, without validation."""
     return load_config(
         "tiny.yaml",
@@ -37,7 +37,7 @@ def tiny_train(dataset: Path, output: Path, *settings: str) -> TrainConfig:
     )
 
 
-def stage2(dataset: Path, output: Path, *settings: str) -> TrainConfig:
+def stage2(dataset: Path, output: Path | str, *settings: str) -> TrainConfig:
     return tiny_train(
         dataset, output, "stage=2", "reader.stage=2", "reader.size=[128, 128]", "reader.frames=2", *settings
     )
@@ -68,7 +68,7 @@ def run_ranks(config: TrainConfig, world: int, prepare: Callable[[int], None] | 
 
 
 def losses(config: TrainConfig) -> list[float]:
-    return [line["loss"] for line in read_metrics(config.output / "metrics.jsonl")]
+    return [line["loss"] for line in read_metrics(config.folder / "metrics.jsonl")]
 
 
 def _rank(config: TrainConfig, rank: int, world: int, port: int, prepare: Callable[[int], None] | None) -> None:

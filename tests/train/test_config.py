@@ -52,8 +52,6 @@ def test_settings_override_the_file(tmp_path: Path) -> None:
         ("noise: {zero_snr: true}", [], "v_prediction"),
         ("{stage: 2, reader: {stage: 2, frames: 40}}", [], "motion_max_length"),
         ("{stage: 2, reader: {stage: 2, frames: 4, size: [64, 64]}}", [], "128 or more"),
-        ("output: s3://bucket/run", [], "a folder that all nodes mount"),
-        ("steps: 5", ["output=s3://bucket/run"], r"output is s3://bucket/run, and checkpoints go to folders alone"),
         ("model: {guidance: controlnets, motion_injection: concat}", [], "leave motion_injection"),
     ],
 )
@@ -64,6 +62,19 @@ def test_refusals_name_the_setting(tmp_path: Path, text: str, settings: list[str
         load_config(str(path), settings)
     assert "https://" not in str(refused.value)
     assert "Value error" not in str(refused.value)
+
+
+def test_an_output_may_be_a_uri_whose_work_is_done_in_a_scratch_folder(tmp_path: Path) -> None:
+    here = load_config("tiny.yaml", [f"output={tmp_path}/run"])
+    assert here.folder == here.output == tmp_path / "run"
+    assert load_config("tiny.yaml", [f"output=file://{tmp_path}/run"]).output == tmp_path / "run"
+    one, same, other = (
+        load_config("tiny.yaml", [f"output={uri}", f"checkpoint.scratch={tmp_path}"])
+        for uri in ("s3://bucket/run", "s3://bucket/run/", "s3://other/run")
+    )
+    assert one.output == "s3://bucket/run"
+    assert one.folder == same.folder != other.folder
+    assert one.folder.parent == tmp_path
 
 
 def test_an_unknown_name_lists_the_packaged_ones() -> None:

@@ -45,7 +45,7 @@ def test_killed_run_goes_on_bit_by_bit(
 ) -> None:
     config = tiny_train(small_shards, tmp_path, "steps=4", "checkpoint.every=1")
     _kill_after(config, world=2, steps=3)
-    newest = newest_checkpoint(config.output)
+    newest = newest_checkpoint(config.folder)
     assert newest is not None
     assert 1 <= read_trainer_state(newest).step < 4
     assert run_ranks(config, 2) == whole_run[1]
@@ -68,7 +68,7 @@ def test_sigterm_at_one_rank_saves_and_ends_all(small_shards: Path, tmp_path: Pa
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
-    newest = newest_checkpoint(config.output)
+    newest = newest_checkpoint(config.folder)
     assert newest is not None
     assert read_trainer_state(newest).step == len(losses(config)) < 500
 
@@ -262,7 +262,7 @@ def test_killed_at_a_random_step_and_resumed_on_other_ranks(small_shards: Path, 
 
 def _await_steps(config: TrainConfig, steps: int) -> None:
     deadline = time.monotonic() + 200
-    while len(read_metrics(config.output / "metrics.jsonl")) < steps:
+    while len(read_metrics(config.folder / "metrics.jsonl")) < steps:
         assert time.monotonic() < deadline, "the ranks did not take a step"
         time.sleep(0.02)
 

@@ -1,6 +1,5 @@
 """Bytes of a dataset by offset: from a local folder, or from any store that fsspec opens, through a block cache."""
 
-import logging
 import os
 import time
 from collections import OrderedDict
@@ -15,8 +14,7 @@ from train.data.cache import BlockCache
 from train.data.config import ReaderConfig
 from train.data.errors import DatasetError, ShardError
 from train.data.mapped import Data, MappedFile
-
-logger = logging.getLogger(__name__)
+from train.data.retry import again
 
 T = TypeVar("T")
 Range = tuple[int, int]
@@ -24,8 +22,6 @@ Range = tuple[int, int]
 OPEN_FILES = 64
 LOCAL_GAP = 16 << 10
 """Bytes between two ranges up to which reading through costs less than another system call."""
-FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError)
-"""Errors that trying again does not mend."""
 
 
 class Store(Protocol):
@@ -201,20 +197,7 @@ class RemoteStore:
         return [parts[span] for span in ranges]
 
     def _again(self, what: str, action: Callable[[], T]) -> T:
-        for attempt in range(1, self._attempts + 1):
-            try:
-                return action()
-            except FINAL:
-                raise
-            except (DatasetError, ShardError):
-                raise
-            except Exception as error:
-                if attempt == self._attempts:
-                    raise DatasetError(f"{what}: {attempt} tries failed, the last with: {error!r}") from error
-                wait = min(30.0, 0.5 * 2 ** (attempt - 1))
-                logger.warning("%s: %r; trying again in %.1f s", what, error, wait)
-                self._pause(wait)
-        raise AssertionError("unreachable: attempts ≥ 1")
+        return again(what, action, attempts=self._attempts, failure=DatasetError, pause=self._pause)
 
 
 def open_store(root: str, config: ReaderConfig) -> Store:
@@ -224,15 +207,7 @@ def open_store(root: str, config: ReaderConfig) -> Store:
     """
     if "://" not in root or root.startswith("file://"):
         return LocalStore(root=root.removeprefix("file://"))
-    import fsspec
-
-    try:
-        filesystem, prefix = fsspec.core.url_to_fs(root)
-    except (ImportError, ValueError) as error:
-        raise DatasetError(
-            f"{root} cannot be opened: {error}. s3:// wants the package s3fs; for another store install its fsspec "
-            "package on every node, or mount it and name the folder"
-        ) from error
+    filesystem, prefix = open_filesystem(root)
     cache = None
     if config.cache_bytes:
         folder = config.cache_dir or cache_folder("blocks")
@@ -245,6 +220,20 @@ def open_store(root: str, config: ReaderConfig) -> Store:
         block_bytes=config.block_bytes,
         attempts=config.attempts,
     )
+
+
+def open_filesystem(root: str) -> tuple[Any, str]:
+    """The fsspec filesystem of a URI and the path in it. Raises DatasetError where no package opens such a store."""
+    import fsspec
+
+    try:
+        filesystem, prefix = fsspec.core.url_to_fs(root)
+    except (ImportError, ValueError) as error:
+        raise DatasetError(
+            f"{root} cannot be opened: {error}. s3:// wants the package s3fs; for another store install its fsspec "
+            "package on every node, or mount it and name the folder"
+        ) from error
+    return filesystem, str(prefix)
 
 
 def merge(ranges: Sequence[Range], gap: int) -> list[tuple[int, int, list[Range]]]:

@@ -1,10 +1,22 @@
 """Which files a run starts from."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from schemas.config import FrozenConfig
+
+
+def _place(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    local = value.removeprefix("file://")
+    return local.rstrip("/") if "://" in local else Path(local)
+
+
+Place = Annotated[Path | str, BeforeValidator(_place)]
+"""A folder (Path), or the URI of one in an object store (str, without a slash at its end)."""
 
 
 class WeightsConfig(FrozenConfig):
@@ -21,5 +33,7 @@ class WeightsConfig(FrozenConfig):
     published: Path | None = Field(
         None, description="Folder of the released MikuDance files, to go on training from in stage 2."
     )
-    stage1: Path | None = Field(None, description="What stage 2 starts from: a stage-1 run, export or checkpoint.")
+    stage1: Place | None = Field(
+        None, description="What stage 2 starts from: folder or URI of a stage-1 run, export or checkpoint."
+    )
     random: bool = Field(False, description="Start from random weights where no file is given (tests, demonstrations).")
