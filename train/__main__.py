@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("config", help=f"a YAML file, or one of {', '.join(packaged_configs())}")
     parser.add_argument("--dataset", help="folder or URI of the dataset")
-    parser.add_argument("--output", help="folder of the run")
+    parser.add_argument("--output", help="folder or URI of the run")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, e.g. optimizer.lr=2e-5"
     )
