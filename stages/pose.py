@@ -31,7 +31,8 @@ class PoseConfig(FrozenConfig):
 
 
 class PoseStage:
-    """FramesArtifact of "decode" in, PoseArtifact out. Status "ok", or "no_person" where nobody is believed to be.
+    """FramesArtifact of "decode" in, PoseArtifact out. Status "ok"; "no_keypoints" where nobody could be read, but
+    something moves by itself; or "no_person" where nobody is believed to be.
 
     Camera-only clips are looked through as well: somebody who walks through one must be masked. Where the backend finds
     nobody, the mask is what moves otherwise than the camera explains; `mask_from_motion`, the share of frames in which
@@ -39,7 +40,7 @@ class PoseStage:
     """
 
     name: ClassVar[str] = STAGE
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(self, config: PoseConfig) -> None:
         self._extractor: PoseExtractor = config.backend.build()
@@ -58,12 +59,13 @@ class PoseStage:
 
 
 def masked_by_motion(found: PoseResult, pictures: np.ndarray, repeated: np.ndarray) -> PoseResult:
-    """The result for uint8 RGB [L, H, W, 3] with the mask of what moves by itself. repeated [L]: frames that show what
-    the one before shows.
+    """The result for uint8 RGB [L, H, W, 3] with the mask of what moves by itself, which it then says in its status.
+    repeated [L]: frames that show what the one before shows.
     """
     fresh = ~repeated
     fresh[0] = True
     size = (found.pose.mask.shape[2], found.pose.mask.shape[1])
     mask = independent_motion(pictures[fresh], size)[np.cumsum(fresh) - 1]
     figures = finite_quality(mask_from_motion=mask.any(axis=(1, 2)).mean(), mask_area=mask.mean())
-    return replace(found, pose=replace(found.pose, mask=mask), quality=found.quality | figures)
+    status = "no_keypoints" if mask.any() else found.status
+    return replace(found, pose=replace(found.pose, mask=mask), status=status, quality=found.quality | figures)

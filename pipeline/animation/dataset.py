@@ -209,7 +209,7 @@ def _driving_clip(members: dict[str, Any], meta: SampleJson, crop: Crop, *, keep
         inverse_depth=crop.grid(depth)[:, 0].numpy(),
         camera=meta.status["camera"],
         motion=meta.status["scene_motion"],
-        person=meta.status["pose"] != "no_person",
+        person=meta.status["pose"] == "ok",
         jpegs=tuple(shown),
     )
 

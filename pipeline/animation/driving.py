@@ -159,7 +159,7 @@ class DrivingReader:
             inverse_depth=motion.inverse_depth.astype(np.float32),
             camera=camera.status,
             motion=read_header(tables["scene_motion"]).status,
-            person=read_header(tables["pose"]).status != "no_person",
+            person=read_header(tables["pose"]).status == "ok",
             jpegs=kept.add(FramesArtifact.from_table(tables["decode"]).jpegs) if kept else (),
         )
 

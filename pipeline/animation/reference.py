@@ -105,7 +105,7 @@ def read_reference(
     tables: dict[str, pa.Table] = {"decode": _as_clip(image, clip, REPEATS)}
     tables["pose"] = pose.run(clip, tables)
     body = PoseArtifact.from_table(tables["pose"]).body[0]
-    if wants_person and read_header(tables["pose"]).status == "no_person":
+    if wants_person and read_header(tables["pose"]).status != "ok":
         raise PictureError(
             f"{path}: no person was found in the picture; give one that shows the character whole, or say "
             "--camera-only for a picture without one"

@@ -17,7 +17,7 @@ from schemas.artifacts.header import (
 )
 
 STAGE = "pose"
-STATUSES = ("ok", "no_person")
+STATUSES = ("ok", "no_keypoints", "no_person")
 BODY, FACE, HAND = 17, 68, 21
 SCHEMA = pa.schema(
     [

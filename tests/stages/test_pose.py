@@ -78,7 +78,7 @@ def test_where_nobody_is_found_what_moves_by_itself_is_masked():
     found = PoseResult(empty(len(rows), (64, 64)), "no_person", {"persons": 0.0})
     made = masked_by_motion(found, pictures[rows], np.r_[False, rows[1:] == rows[:-1]])
     small = np.stack([cv2.resize(f.astype(np.float32), (64, 64), interpolation=cv2.INTER_AREA) > 0.5 for f in figure])
-    assert made.status == "no_person"
+    assert made.status == "no_keypoints"
     assert (made.pose.mask & small[rows]).sum() > 0.5 * small[rows].sum()
     assert np.array_equal(made.pose.mask[::2], made.pose.mask[1::2])
     assert made.quality["mask_from_motion"] == made.pose.mask.any(axis=(1, 2)).mean() > 0.5
@@ -86,6 +86,7 @@ def test_where_nobody_is_found_what_moves_by_itself_is_masked():
     assert not found.pose.mask.any()
     alone = masked_by_motion(found, SLIDE[rows], np.zeros(len(rows), bool))
     assert not alone.pose.mask.any()
+    assert alone.status == "no_person"
 
 
 def test_errors_name_the_cause(stage):

@@ -41,6 +41,15 @@ def test_a_gate_that_could_never_judge_anything_is_refused(settings: dict, compl
         GatesConfig.model_validate(settings)
 
 
+def test_a_character_that_cannot_be_read_is_kept_and_a_clip_without_one_is_not() -> None:
+    for kind, status, reasons in (
+        ("character", "no_keypoints", []),
+        ("character", "no_person", ["pose is 'no_person'"]),
+        ("camera", "no_person", []),
+    ):
+        assert refusals(kind, {"pose": status}, {}, GatesConfig()) == reasons
+
+
 def test_a_guessed_scale_is_left_out_by_default() -> None:
     assert refusals("camera", {"camera": "moving", "scene_motion": "unaligned"}, {}, GatesConfig()) == [
         "scene_motion is 'unaligned'"
