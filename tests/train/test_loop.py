@@ -17,6 +17,7 @@ from tests.train.ranks import losses, run_ranks, stage2, start_ranks, tiny_train
 from train.checkpoint import CheckpointError, list_checkpoints, newest_checkpoint, read_trainer_state
 from train.config import ConfigError, TrainConfig
 from train.data.errors import StateError
+from train.data.workers import start_server
 from train.loop import train
 from train.metrics import read_metrics
 from train.model.saving import load_encoders, load_model
@@ -61,6 +62,8 @@ def test_checkpoints_go_on_with_other_numbers_of_ranks(
 
 
 def test_sigterm_at_one_rank_saves_and_ends_all(small_shards: Path, tmp_path: Path) -> None:
+    """Also at ranks that the reader's worker server forked, which is deaf to the signal."""
+    start_server()
     config = tiny_train(small_shards, tmp_path, "steps=500")
     processes = start_ranks(config, 2)
     _await_steps(config, 1)
