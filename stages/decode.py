@@ -20,13 +20,14 @@ from stages.base import Inputs, StageError
 from stages.video import fit
 from stages.video.command import Hwaccel, frames_command
 from stages.video.cuts import is_repeat
-from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
+from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames, settled
 from stages.video.follow import own_motion, place_window, searched_size
 from stages.video.original import check_original
 from stages.video.probe import Probe, probe
 
 SCALER = "bicubic+accurate_rnd+bitexact"
 """How pictures are scaled: the same bytes on every processor."""
+_SMALL_SCALER = "area+accurate_rnd+bitexact"
 _IN_FLIGHT = 8  # frames held while their JPEGs are made: bounds memory, keeps the encoders busy
 
 
@@ -68,7 +69,7 @@ class DecodeStage:
     """Clip to JPEG frames. Frame i shows the source at start_s + (first_frame + i) / fps."""
 
     name: ClassVar[str] = "decode"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, config: DecodeConfig) -> None:
         self.config = config
@@ -89,8 +90,9 @@ class DecodeStage:
         size = self.config.frame_size
         window, followed = self._window(clip, found, size)
         chosen = fit.plan(found, window, size)
-        report = RunReport()
-        jpegs, repeated = self._encode(self._frames(clip, found, chosen, report))
+        (jpegs, repeated), report = settled(
+            lambda report, threads: self._encode(self._frames(clip, found, chosen, report, threads))
+        )
         if len(jpegs) < clip.frame_count:
             complaint = f" ({report.messages[0]})" if report.messages else ""
             raise VideoError(
@@ -124,7 +126,9 @@ class DecodeStage:
             return middle, None
         small = searched_size(found.width, found.height)
         whole = fit.plan(found, fit.Window(0, 0, found.width, found.height), small)
-        pictures = list(self._frames(clip, found, whole, RunReport(), "area+accurate_rnd+bitexact"))
+        pictures, _ = settled(
+            lambda report, threads: list(self._frames(clip, found, whole, report, threads, _SMALL_SCALER))
+        )
         if not pictures:
             return middle, None  # the decode that follows says what is wrong
         return place_window(own_motion(np.stack(pictures)), found.width, found.height, size)
@@ -135,6 +139,7 @@ class DecodeStage:
         found: Probe,
         chosen: fit.FitPlan,
         report: RunReport,
+        threads: int,
         scaler: str = SCALER,
     ) -> Iterator[np.ndarray]:
         command = frames_command(
@@ -148,6 +153,7 @@ class DecodeStage:
             scaler=scaler,
             limits=self.config.limits,
             hwaccel=self.config.hwaccel,
+            threads=threads,
         )
         shape = (chosen.size[1], chosen.size[0], 3)
         return frames(command, shape=shape, limits=self.config.limits, report=report, max_frames=clip.frame_count)

@@ -14,7 +14,7 @@ from schemas.config import FrozenConfig
 from stages.base import StageError
 from stages.video.command import frames_command
 from stages.video.cuts import SIZE, CutConfig, CutResult, detect
-from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
+from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames, settled
 from stages.video.fit import FitPlan, Window
 from stages.video.original import check_original
 from stages.video.probe import Probe, probe
@@ -94,7 +94,7 @@ class IngestStage:
     """Source file to shots. One row a shot; the header's `extra` holds the probe record."""
 
     name: ClassVar[str] = "ingest"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def __init__(self, config: IngestConfig) -> None:
         self.config = config
@@ -114,8 +114,9 @@ class IngestStage:
         found = probe(path, fps=self.config.fps, limits=self.config.limits, max_gap_s=self.config.max_gap_s)
         if found.encrypted:
             raise VideoError("the video stream is encrypted (DRM); only a decrypted copy can be used")
-        report = RunReport()
-        result = detect(self._small_frames(path, found, report), self.config.cuts)
+        result, report = settled(
+            lambda report, threads: detect(self._small_frames(path, found, report, threads), self.config.cuts)
+        )
         self._check_counts(found, report, result.count)
         if found.last_frame >= 0:
             # The resampler may hold the last picture for some frames more; a clip ends with the source's last one.
@@ -143,7 +144,7 @@ class IngestStage:
         extra = {"messages": report.messages}
         return artifact.to_table(Header("ingest", source_id, quality=quality, extra=extra))
 
-    def _small_frames(self, path: str, found: Probe, report: RunReport) -> Iterator[np.ndarray]:
+    def _small_frames(self, path: str, found: Probe, report: RunReport, threads: int) -> Iterator[np.ndarray]:
         stored = (found.coded_width, found.coded_height)
         width, height = stored[::-1] if found.rotation % 180 else stored
         size = (SIZE, SIZE)
@@ -158,6 +159,7 @@ class IngestStage:
             fit=whole,
             scaler="area+accurate_rnd+bitexact",
             limits=self.config.limits,
+            threads=threads,
         )
         return frames(command, shape=(SIZE, SIZE, 3), limits=self.config.limits, report=report)
 

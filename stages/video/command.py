@@ -30,15 +30,17 @@ def frames_command(
     limits: Limits,
     pix_fmt: str = "bgr24",
     hwaccel: Hwaccel = "none",
+    threads: int = 0,
     binary: str | None = None,
 ) -> list[str]:
     """The command that writes frames `first` to `first + count` (None: to the end) of the timeline as raw pixels.
 
     Frame n is the last picture whose time is at most start_s + (n + JITTER) / fps. A seek only saves decoding what
     lies far before: the resampler counts frames from `start_s` in any case, so that the same n is the same frame
-    wherever decoding began. binary: the ffmpeg to run, else the one that `find_binary` finds.
+    wherever decoding began. threads: of the decoder, 0 for as many as it likes. binary: the ffmpeg to run, else the one
+    that `find_binary` finds.
     """
-    options: dict[str, Any] = {**input_options(limits), "copyts": None}
+    options: dict[str, Any] = {**input_options(limits), "copyts": None, "threads": threads}
     seek = start_s - probe.container_start_s + first * fps[1] / fps[0] - _SEEK_MARGIN_S
     if probe.seekable and seek > 0:
         options |= {"ss": f"{seek:.6f}", "noaccurate_seek": None}

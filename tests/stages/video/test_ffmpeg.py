@@ -10,7 +10,7 @@ import pytest
 from stages.decode import DecodeConfig, DecodeStage
 from stages.video import ffmpeg
 from stages.video.command import cuda_works
-from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames
+from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames, settled
 from stages.video.trial import failure
 from tests.stages.test_decode import X264, decode, ingest
 from tests.stages.video.media import encode, numbered, numbers_of
@@ -99,6 +99,31 @@ END"""
     ]
     assert (report.packets, report.decoded, report.errors) == (60, 59, 1)
     assert (report.dropped, report.repeated) == (2, 600)
+
+
+@pytest.mark.parametrize(
+    ("complaints", "runs"),
+    [
+        ("", [0]),
+        ("[h264 @ 0x5581b2] error while decoding MB 3 4", [0, 1]),
+        ("[in#0 @ 0x55]   Input stream #0:0 (video): 60 packets read (9 bytes); 59 frames decoded; 1 decode errors;", [0, 1]),
+    ],
+)
+def test_what_threads_race_over_is_read_again_by_one(tmp_path: Path, complaints: str, runs: list[int]) -> None:
+    """Of a damaged file, two runs with several threads may conceal and complain of different pictures."""
+    writer = program(tmp_path / "writer", f"echo '{complaints}' >&2; head -c $((48 * (1 + $1))) /dev/zero")
+    numbers: list[int] = []
+
+    def read(report: RunReport, threads: int) -> int:
+        numbers.append(threads)
+        command = [str(writer), str(threads)]
+        return len(list(frames(command, shape=(4, 4, 3), limits=Limits(), report=report)))
+
+    count, report = settled(read)
+    assert numbers == runs
+    assert count == len(runs)  # what the last run gave, and its report alone
+    assert (report.packets, report.decoded) in {(0, 0), (60, 59)}
+    assert report.messages == ([] if "error while" not in complaints else ["error while decoding MB 3 4"])
 
 
 def test_a_stream_that_is_closed_early_leaves_no_process(tmp_path: Path) -> None:
