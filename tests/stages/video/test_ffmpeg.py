@@ -106,7 +106,7 @@ END"""
     [
         ("", [0]),
         ("[h264 @ 0x5581b2] error while decoding MB 3 4", [0, 1]),
-        ("[in#0 @ 0x55]   Input stream #0:0 (video): 60 packets read (9 bytes); 59 frames decoded; 1 decode errors;", [0, 1]),
+        ("[in#0 @ 0x55] #0:0 (video): 60 packets read (9 bytes); 59 frames decoded; 1 decode errors;", [0, 1]),
     ],
 )
 def test_what_threads_race_over_is_read_again_by_one(tmp_path: Path, complaints: str, runs: list[int]) -> None:
