@@ -92,12 +92,8 @@ def one_build(
     return (killed, *builds.finish(process))
 
 
-def test_a_killed_driver_and_a_killed_worker_change_nothing(videos: Path, tmp_path: Path) -> None:
-    kill_campaign(videos, tmp_path, ("driver", "worker"), seed=random.randrange(10**6))
-
-
 @pytest.mark.slow
-def test_killed_drivers_and_workers_change_nothing_five_times(videos: Path, tmp_path: Path) -> None:
+def test_killed_drivers_and_workers_change_nothing(videos: Path, tmp_path: Path) -> None:
     kill_campaign(videos, tmp_path, ("driver",) * 5, ("worker",) * 5, seed=random.randrange(10**6))
 
 

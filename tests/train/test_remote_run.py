@@ -112,7 +112,7 @@ def test_a_run_killed_in_an_upload_goes_on_from_an_empty_disk_bit_by_bit(
     assert names(uri, "exports") == ["export/step-00000004"]
 
 
-@pytest.mark.parametrize("asynchronous", ["true", "false"])
+@pytest.mark.parametrize("asynchronous", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_an_upload_that_fails_ends_the_run_and_the_checkpoint_before_is_gone_on_from(
     server: str,
     uri: str,
@@ -226,6 +226,7 @@ def test_a_store_that_refuses_is_named_with_the_remedy(
         train(config)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_before_a_removed_one_is_gone_on_from(
     server: str, uri: str, small_shards: Path, tmp_path: Path, local_losses: list[float]
 ) -> None:

@@ -18,6 +18,7 @@ def exported(run: Path, step: int) -> dict[str, torch.Tensor]:
     return dict(load_model(run / f"export/step-{step:08d}")[1].state_dict())
 
 
+@pytest.mark.slow
 def test_sharded_recomputing_averaging_ranks_do_what_one_plain_rank_does(small_shards: Path, tmp_path: Path) -> None:
     """Losses of three steps and the averaged weights after them; then the same again, interrupted, bit by bit."""
     config = stage2(small_shards, tmp_path / "two", *SETTINGS, *SHARDED, "steps=3")
