@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## render demo videos and build a dataset of them on a CPU (under 5 minutes on 2 cores)
 	$(BIN)/mikudance demo demo-out
 
-demo-train: $(READY) ## train a tiny model of the true architecture, both stages, on the demo's shards (20 to 35 minutes of one core)
+demo-train: $(READY) ## train a tiny model of the true architecture, both stages, on the demo's shards (20 to 40 minutes of one core)
 	test -d demo-out/dataset/releases || $(BIN)/mikudance demo demo-out
 	$(BIN)/python -m train.demo demo-out/dataset -o demo-out/train
 

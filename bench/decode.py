@@ -16,10 +16,10 @@ from pathlib import Path
 from schemas.artifacts.ingest import IngestArtifact
 from schemas.clip import Clip
 from schemas.ids import clip_id
-from stages.decode import SCALER, DecodeConfig, DecodeStage
+from stages.decode import DecodeConfig, DecodeStage
 from stages.ingest import CutConfig, IngestConfig, IngestStage
 from stages.video import fit
-from stages.video.command import frames_command
+from stages.video.command import SCALER, frames_command
 from stages.video.ffmpeg import Limits, find_binary
 from stages.video.probe import probe
 

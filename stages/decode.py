@@ -18,16 +18,13 @@ from schemas.clip import Clip
 from schemas.config import FrozenConfig
 from stages.base import Inputs, StageError
 from stages.video import fit
-from stages.video.command import Hwaccel, frames_command
+from stages.video.command import SCALER, SMALL_SCALER, Hwaccel, frames_command
 from stages.video.cuts import is_repeat
 from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames, settled
 from stages.video.follow import own_motion, place_window, searched_size
 from stages.video.original import check_original
 from stages.video.probe import Probe, probe
 
-SCALER = "bicubic+accurate_rnd+bitexact"
-"""How pictures are scaled: the same bytes on every processor."""
-_SMALL_SCALER = "area+accurate_rnd+bitexact"
 _IN_FLIGHT = 8  # frames held while their JPEGs are made: bounds memory, keeps the encoders busy
 
 
@@ -127,7 +124,7 @@ class DecodeStage:
         small = searched_size(found.width, found.height)
         whole = fit.plan(found, fit.Window(0, 0, found.width, found.height), small)
         pictures, _ = settled(
-            lambda report, threads: list(self._frames(clip, found, whole, report, threads, _SMALL_SCALER))
+            lambda report, threads: list(self._frames(clip, found, whole, report, threads, SMALL_SCALER))
         )
         if not pictures:
             return middle, None  # the decode that follows says what is wrong

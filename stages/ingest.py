@@ -12,7 +12,7 @@ from schemas.artifacts.header import Header, finite_quality
 from schemas.artifacts.ingest import IngestArtifact, Shot
 from schemas.config import FrozenConfig
 from stages.base import StageError
-from stages.video.command import frames_command
+from stages.video.command import SMALL_SCALER, frames_command
 from stages.video.cuts import SIZE, CutConfig, CutResult, detect
 from stages.video.ffmpeg import Limits, RunReport, VideoError, find_binary, frames, settled
 from stages.video.fit import FitPlan, Window
@@ -157,7 +157,7 @@ class IngestStage:
             first=0,
             count=None,
             fit=whole,
-            scaler="area+accurate_rnd+bitexact",
+            scaler=SMALL_SCALER,
             limits=self.config.limits,
             threads=threads,
         )

@@ -60,17 +60,18 @@ class StopSignal:
     @contextmanager
     def listening(self) -> Iterator["StopSignal"]:
         """Handles SIGTERM inside the block, also where this process was started deaf to it (as the reader's worker
-        server starts its children); the former handler returns after it.
+        server starts its children); the former handler and mask return after it.
         """
 
         def remember(_number: int, _frame: FrameType | None) -> None:
             self.received = True
 
         former = signal.signal(signal.SIGTERM, remember)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         try:
             yield self
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             signal.signal(signal.SIGTERM, former)
 
 

@@ -14,6 +14,9 @@ from stages.video.probe import JITTER, Probe
 Hwaccel = Literal["auto", "none"]
 COLOURS = {"colorspace": "bt2020nc", "color_primaries": "bt2020", "color_trc": "bt709", "range": "tv"}
 """What pictures in HDR or wide gamut that lack a tag are taken for: what such video nearly always is."""
+SCALER = "bicubic+accurate_rnd+bitexact"
+SMALL_SCALER = "area+accurate_rnd+bitexact"
+"""How pictures are scaled, to show and to be searched: the same bytes on every processor."""
 _SEEK_MARGIN_S = 1.0  # frames before the wanted one that the deinterlacer and reordered streams need
 
 

@@ -26,7 +26,7 @@ _CONTEXT = re.compile(r"^(\[[^\]]*\]\s*)+")
 _POINTER = re.compile(r"0x[0-9a-f]{6,}")
 _FILE = "file:"
 _MESSAGES = 10
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class VideoError(RuntimeError):
@@ -62,7 +62,7 @@ class RunReport:
     messages: list[str] = field(default_factory=list)
 
 
-def settled(read: Callable[[RunReport, int], T]) -> tuple[T, RunReport]:
+def settled(read: Callable[[RunReport, int], Result]) -> tuple[Result, RunReport]:
     """What `read`, given a report to fill and a number of decoder threads, makes of a file; and that report.
 
     A file that the decoder complains of is read a second time, with one thread: over damaged pictures, threads race,

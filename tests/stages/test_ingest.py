@@ -1,7 +1,9 @@
 """Shots, rates and refusals of real and made videos."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from stages.base import StageError
 from stages.decode import DecodeConfig, DecodeStage
 from stages.ingest import CutConfig, IngestConfig, IngestStage, Splits, shots_of
 from stages.video.cuts import CutResult
-from stages.video.ffmpeg import Limits
+from stages.video.ffmpeg import Limits, frames
 from tests.paths import TEST_DATA, test_data
 from tests.stages.video.media import SOURCE, encode, numbered, run_ffmpeg, whole_clip
 
@@ -97,14 +99,44 @@ def test_a_file_that_stops_half_way_is_refused_with_the_counts(tmp_path: Path) -
     assert 16 <= artifact.frame_count < 45
 
 
-def test_damaged_bytes_in_the_middle_give_frames_and_a_note_the_same_wherever_and_whenever(tmp_path: Path) -> None:
+def damaged_in_the_middle(folder: Path) -> Path:
+    """A video of 60 frames whose decoder complains of some and gives them all."""
     rng = np.random.default_rng(0)
     noise = [rng.integers(0, 255, (96, 96, 3), np.uint8) for _ in range(60)]
-    path = encode(tmp_path / "video.mp4", noise, arguments=(*X264, "-g", "10"))
+    path = encode(folder / "video.mp4", noise, arguments=(*X264, "-g", "10"))
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 3000] = bytes(3000)
     path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize(("damaged", "asked"), [(True, ["0", "1"]), (False, ["0"])])
+def test_both_stages_read_a_damaged_file_again_with_one_decoder_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool, asked: list[str]
+) -> None:
+    """What several threads conceal and report differs only now and then, so that runs alone show nothing."""
+    whole = encode(tmp_path / "whole.mp4", [numbered(i + 1) for i in range(60)], arguments=X264)
+    path = damaged_in_the_middle(tmp_path) if damaged else whole
+    commands: list[list[str]] = []
+
+    def recorded(command: list[str], **settings: Any) -> Iterator[np.ndarray]:
+        commands.append(command)
+        return frames(command, **settings)
+
+    monkeypatch.setattr("stages.ingest.frames", recorded)
+    monkeypatch.setattr("stages.decode.frames", recorded)
+    artifact = IngestArtifact.from_table(IngestStage(IngestConfig(min_decoded=0.5)).run(SOURCE, str(path)))
+    clip = whole_clip(path, artifact)
+    tables = [DecodeStage(DecodeConfig(size=64)).run(clip, {}) for _ in range(2)]
+    threads = [command[command.index("-threads") + 1] for command in commands]
+    assert threads == asked * 3
+    assert all(command.index("-threads") < command.index("-i") for command in commands)
+    assert tables[0].equals(tables[1], check_metadata=True)
+
+
+def test_damaged_bytes_in_the_middle_give_frames_and_a_note_the_same_wherever_and_whenever(tmp_path: Path) -> None:
+    path = damaged_in_the_middle(tmp_path)
     stage = IngestStage(IngestConfig(min_decoded=0.5))
     table = stage.run(SOURCE, str(path))
     header = read_header(table)

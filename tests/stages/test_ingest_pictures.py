@@ -17,16 +17,21 @@ def decoded(path: Path, artifact: IngestArtifact, **settings: object) -> FramesA
     return FramesArtifact.from_table(DecodeStage(config).run(whole_clip(path, artifact), {}))
 
 
+def turned(path: Path, degrees: int, size: tuple[int, int]) -> np.ndarray:
+    """A frame of the video marked to be turned, decoded to the (width, height) that ingest must find."""
+    made = path.with_stem(f"{path.stem}_turned")
+    run_ffmpeg("-display_rotation", str(degrees), "-i", str(path), "-c", "copy", str(made))
+    artifact = ingest(made)
+    assert (artifact.probe["width"], artifact.probe["height"]) == size
+    return pictures_of(decoded(made, artifact, fit="pad", width=size[0], height=size[1]))[3]
+
+
 def test_rotation_and_sample_aspect_are_applied(tmp_path: Path) -> None:
     """A 96 × 64 picture with a red left half, marked to be turned and stretched."""
     picture = np.zeros((64, 96, 3), np.uint8)
     picture[:, :48, 0] = 230
     made = encode(tmp_path / "made.mp4", [picture] * 20, arguments=X264)
-    turned = tmp_path / "turned.mp4"
-    run_ffmpeg("-display_rotation", "90", "-i", str(made), "-c", "copy", str(turned))
-    artifact = ingest(turned)
-    assert (artifact.probe["width"], artifact.probe["height"]) == (64, 96)
-    shown = pictures_of(decoded(turned, artifact, fit="pad", width=64, height=96))[3]
+    shown = turned(made, 90, (64, 96))
     # Turned counter-clockwise by 90°, what was on the left is at the bottom.
     assert shown[80, 32, 0] > 180
     assert shown[16, 32, 0] < 50
@@ -39,11 +44,7 @@ def test_rotation_and_sample_aspect_are_applied(tmp_path: Path) -> None:
     shown = pictures_of(frames)[3]
     assert shown[32, 28, 0] > 180
     assert shown[32, 36, 0] < 50
-    upright = tmp_path / "upright_wide.mp4"
-    run_ffmpeg("-display_rotation", "-90", "-i", str(wide), "-c", "copy", str(upright))
-    artifact = ingest(upright)
-    assert (artifact.probe["width"], artifact.probe["height"]) == (64, 192)
-    shown = pictures_of(decoded(upright, artifact, fit="pad", width=64, height=192))[3]
+    shown = turned(wide, -90, (64, 192))
     # Turned clockwise, the left is at the top; the stretched side is the long one.
     assert shown[88, 32, 0] > 180
     assert shown[104, 32, 0] < 50
