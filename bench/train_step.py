@@ -1,13 +1,13 @@
 """Step time of the trainer against the bare modules in a loop.
 
-    python -m bench.train_step [--steps 20]               # one rank, where the trainer shards nothing
-    python -m bench.train_step --ranks 2 [--steps 20]     # gloo ranks of this machine, sharded by FSDP2
+    python -m bench.train_step [--steps 30]               # one rank, where the trainer shards nothing
+    python -m bench.train_step --ranks 2 [--steps 30]     # gloo ranks of this machine, sharded by FSDP2
 
 Both do the same work on batches of the same shape: encode, add noise, predict, backward, clip, AdamW. The trainer adds
 the reader, keyed random numbers, the check for NaN, agreement between ranks and metrics; on several ranks also FSDP and
 the exchange of weights and gradients, while each rank's bare loop trains a copy of its own on the same local batch and
-exchanges nothing. Steps of both alternate, so that a busy machine slows both alike; medians of the first rank are
-compared, of wall time on a GPU and of processor time on a CPU.
+exchanges nothing. Steps of both alternate, each first in every other turn, so that a busy machine slows both alike; the
+ratio is taken within each turn of the first rank, of wall time on a GPU and of processor time on a CPU.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def compare(config: TrainConfig, steps: int) -> None:
         takes = {"bare modules": bare_step(config, batch, ranks), "trainer": trainer_step(config, ranks, metrics)}
         times: dict[str, list[float]] = {name: [] for name in takes}
         for turn in range(steps + 2):
-            for name, take in takes.items():
+            for name, take in list(takes.items())[:: -1 if turn % 2 else 1]:
                 began = clock()
                 take()
                 if gpu:
@@ -119,13 +119,16 @@ def compare(config: TrainConfig, steps: int) -> None:
         if metrics is None:
             return
         metrics.close()
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        for name, seconds in medians.items():
+        for name, seconds in times.items():
             kind = "wall" if gpu else "processor"
-            print(f"train step, {name}: {seconds * 1000:.0f} ms {kind} time (median of {steps})")
-        ratio = medians["trainer"] / medians["bare modules"]
+            print(f"train step, {name}: {statistics.median(seconds) * 1000:.0f} ms {kind} time (median of {steps})")
+        ratios = [ours / bare for ours, bare in zip(times["trainer"], times["bare modules"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
         goal = " (at most 1.05 wanted)" if ranks.world == 1 else ""
-        print(f"train step on {ranks.world} ranks, trainer / bare modules: {ratio:.3f}{goal}")
+        print(
+            f"train step on {ranks.world} ranks, trainer / bare modules within a turn: {middle:.3f}, "
+            f"half of the turns {low:.3f}-{high:.3f}{goal}"
+        )
 
 
 def _rank(config: TrainConfig, steps: int, rank: int, world: int, port: int) -> None:
@@ -136,7 +139,7 @@ def _rank(config: TrainConfig, steps: int, rank: int, world: int, port: int) -> 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--ranks", type=int, default=1)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:

@@ -13,7 +13,7 @@ from pipeline.catalog import Catalog
 from pipeline.config import DatasetConfig
 from pipeline.config_file import dump, parse_yaml, validate
 from pipeline.storage import Storage
-from schemas.release import Release
+from schemas.release import Release, newest_number, release_path
 
 CONFIG = "config.yaml"
 
@@ -90,18 +90,16 @@ class Dataset:
         return self.release(number) if number else None
 
     def newest_release_number(self) -> int:
-        """The highest release number, 0 if there is none. Probes numbers and relies on no listing."""
-        low, high = 0, 1
-        while self._has_release(high):
-            low, high = high, high * 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._has_release(middle) else (low, middle)
-        return low
+        """The highest release number, 0 if there is none."""
+        return newest_number(self._has_release)
+
+    def releases(self) -> list[Release]:
+        """All releases that are there, oldest first. Raises DatasetError for a damaged one."""
+        return [self.release(n) for n in range(1, self.newest_release_number() + 1) if self._has_release(n)]
 
     def release(self, number: int) -> Release:
         """A release by number. Raises DatasetError where it is absent or damaged."""
-        path = f"releases/{number:04d}.json"
+        path = release_path(number)
         try:
             return Release.model_validate_json(self.storage.read(path))
         except FileNotFoundError as error:
@@ -110,7 +108,7 @@ class Dataset:
             raise DatasetError(f"{self.storage.full(path)} is damaged: {error}") from error
 
     def _has_release(self, number: int) -> bool:
-        return self.storage.exists(f"releases/{number:04d}.json")
+        return self.storage.exists(release_path(number))
 
 
 def _foreign(folder: Path) -> bool:

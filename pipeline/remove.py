@@ -80,8 +80,8 @@ def _sweep(dataset: Dataset, needles: Sequence[str]) -> tuple[Trace, ...]:
     allowed = (f"catalog/{TOMBSTONES}/",)
     traces = tuple(search(dataset, needles, allowed=allowed))
     named = set(dataset.catalog.read("artifacts", ["path"]).column("path").to_pylist())
-    for number in range(1, dataset.newest_release_number() + 1):
-        for entry in dataset.release(number).shards:
+    for release in dataset.releases():
+        for entry in release.shards:
             named |= {entry.path, entry.index_path, entry.sha256_path}
     loose = [t.path for t in traces if t.path.startswith(("artifacts/", "shards/", "tmp/")) and t.path not in named]
     for path in loose:
@@ -110,7 +110,7 @@ def _rewrite_shards(dataset: Dataset, source_id: str) -> tuple[tuple[str, ...], 
     the replacements, so each can still be loaded; their digests change, and a training run that recorded one is refused
     with that reason instead of reading what was removed.
     """
-    releases = [dataset.release(number) for number in range(1, dataset.newest_release_number() + 1)]
+    releases = dataset.releases()
     entries = {entry.path: entry for release in releases for entry in release.shards}
     affected = {path: entry for path, entry in entries.items() if _kept(entry, source_id) != entry.samples}
     if not affected:
@@ -121,7 +121,8 @@ def _rewrite_shards(dataset: Dataset, source_id: str) -> tuple[tuple[str, ...], 
         replaced[path] = without_samples(dataset.storage, entry, kept) if kept else None
     history: list[Release] = []
     for release in releases:
-        parent = history[-1].digest() if history else ""
+        follows = bool(history) and history[-1].number == release.number - 1
+        parent = history[-1].digest() if follows else release.parent
         shards = _replace(release.shards, replaced)
         history.append(release.model_copy(update={"parent": parent, "shards": shards}))
     newest = releases[-1]
@@ -186,9 +187,9 @@ def _rewrite_tables(dataset: Dataset, source_id: str, packed: set[str]) -> None:
 def _shard_rows(dataset: Dataset, rows: pa.Table) -> pa.Table:
     """The shards' rows, those of vanished shards left out and those of shards that took their place added."""
     first: dict[str, tuple[int, ShardEntry]] = {}
-    for number in range(1, dataset.newest_release_number() + 1):
-        for entry in dataset.release(number).shards:
-            first.setdefault(entry.path, (number, entry))
+    for release in dataset.releases():
+        for entry in release.shards:
+            first.setdefault(entry.path, (release.number, entry))
     known = set(rows.column("path").to_pylist())
     rows = rows.filter(pc.is_in(rows.column("path"), pa.array(sorted(first), pa.string())))
     added = [

@@ -17,7 +17,7 @@ from pipeline.pack.files import checksum_line
 from pipeline.storage import TEMPORARY, StorageError
 from schemas.artifacts import camera, depth, frames, ingest, pose, scene_motion, style
 from schemas.artifacts.header import ArtifactError, check_schema, npy_array, read_header
-from schemas.release import INDEX_SCHEMA, Release, ShardEntry
+from schemas.release import INDEX_SCHEMA, Release, ShardEntry, release_path
 from schemas.sample import SampleError, SampleJson, check_sample
 
 Kind = Literal["missing", "changed", "schema", "shard", "index", "sample", "release", "orphan", "leftover"]
@@ -80,7 +80,7 @@ def _check_releases(dataset: Dataset, found: list[Release]) -> Iterator[Finding]
     recorded = pc.max(dataset.catalog.read("shards", ["release"]).column("release")).as_py() or 0
     last, parent = max(recorded, *numbers, 0), ""
     for number in range(1, last + 1):
-        path = f"releases/{number:04d}.json"
+        path = release_path(number)
         if number not in numbers:
             yield Finding("release", path, f"is not there, although {last} releases were published")
             continue

@@ -3,6 +3,7 @@ offset index that stands beside each shard.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Literal
 
 import pyarrow as pa
@@ -20,6 +21,8 @@ INDEX_SCHEMA = pa.schema(
 )
 """Parquet table `<shard>.index.parquet`: one row a tar member in tar order; `member` is the name after the sample's
 key and the first dot ("json", "frame_000.jpg"); offset and size (bytes) of its data in the tar."""
+LOST = 4
+"""Release files in a row that may be lost without hiding those after them."""
 
 
 class ShardEntry(FrozenConfig):
@@ -57,8 +60,37 @@ class Release(FrozenConfig):
 
     @property
     def path(self) -> str:
-        return f"releases/{self.number:04d}.json"
+        return release_path(self.number)
 
     def digest(self) -> str:
         """sha256 of the canonical JSON: the identity that a training run records."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def release_path(number: int) -> str:
+    """Where release `number` lies, relative to the dataset's root."""
+    return f"releases/{number:04d}.json"
+
+
+def newest_number(exists: Callable[[int], bool]) -> int:
+    """The highest number of a release that is there, 0 if there is none. Asks for numbers and relies on no listing.
+
+    Up to LOST files in a row that are missing hide no later one: who went on from before such a gap would take an old
+    state of the dataset for its newest, or publish under a number that is older than others.
+    """
+    newest = _end_of_row(exists, 0)
+    while later := next((n for n in range(newest + 2, newest + LOST + 2) if exists(n)), 0):
+        newest = _end_of_row(exists, later)
+    return newest
+
+
+def _end_of_row(exists: Callable[[int], bool], low: int) -> int:
+    """A number from `low` on that is there (or `low` itself) and whose next is not, in few questions."""
+    step = 1
+    while exists(low + step):
+        low, step = low + step, step * 2
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if exists(middle) else (low, middle)
+    return low

@@ -18,8 +18,7 @@ _ARTIFACTS = ("missing", "changed", "schema")
 def check_files(dataset: Dataset, *, deep: bool = True) -> list[CheckResult]:
     """Every file that the catalog or a release names. deep: contents too, not only presence and size."""
     found = [finding for finding in verify(dataset, deep=deep) if finding.damage]
-    releases = [dataset.release(number) for number in range(1, dataset.newest_release_number() + 1)]
-    entries = {entry.path: entry for release in releases for entry in release.shards}
+    entries = {entry.path: entry for release in dataset.releases() for entry in release.shards}
     owner = {row["path"]: row["item_id"] for row in dataset.catalog.rows("artifacts", ["path", "item_id"])}
     artifacts, shards = [], []
     for finding in found:

@@ -8,11 +8,14 @@ import pytest
 
 from pipeline.dataset import Dataset
 from pipeline.pack import release as pack
+from pipeline.remove import remove_source
 from pipeline.repair import Repaired, repair
 from pipeline.verify import verify
 from pipeline.work import WorkItem
 from schemas.release import ShardEntry
 from tests.pipeline.made import Video, make, write_video
+from train.data.fetch import LocalStore
+from train.data.release import load_release
 
 
 @pytest.fixture
@@ -46,6 +49,24 @@ def test_no_shard_goes_while_a_release_cannot_be_read(root: Path, number: int, h
     path.write_bytes(whole)
     assert repaired(root, 0) == ([], Repaired(0, {}))
     assert files(root) == before
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_release_file_that_is_lost_hides_no_later_one(root: Path, tmp_path: Path, number: int) -> None:
+    """A build goes on from the newest, the trainer reads it, and a takedown goes through all that is left."""
+    (root / "releases" / f"000{number}.json").unlink()
+    dataset = Dataset.open(str(root))
+    newest = dataset.release(3)
+    assert load_release(LocalStore(root=str(root))) == newest
+    videos = [tmp_path / "videos" / f"{name}.mp4" for name in "abc"]
+    make(root, [*videos, write_video(tmp_path / "videos", "d", Video(texture=7))])
+    assert dataset.newest_release_number() == 4
+    assert dataset.release(4).shards[:3] == newest.shards
+    assert dataset.release(4).parent == newest.digest()
+    assert not (root / "releases" / f"000{number}.json").exists()
+    source = next(row["source_id"] for row in dataset.catalog.rows("sources") if row["uri"].endswith("b.mp4"))
+    assert remove_source(dataset, source, "a test").traces == ()
+    assert [(f.kind, f.path) for f in verify(dataset) if f.damage] == [("release", f"releases/000{number}.json")]
 
 
 def test_loose_files_go_once_they_are_old_enough(root: Path) -> None:

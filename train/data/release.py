@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from schemas.ids import CLIP_ID
-from schemas.release import Release, ShardEntry
+from schemas.release import Release, ShardEntry, newest_number, release_path
 from train.data.errors import DatasetError, ShardError
 from train.data.fetch import Store
 
@@ -17,28 +17,22 @@ HASH_CHUNK = 8 << 20
 
 
 def newest_release_number(store: Store) -> int:
-    """The highest release number, 0 if there is none. Probes numbers, which have no gaps, and relies on no listing."""
-    low, high = 0, 1
-    while store.exists(_path(high)):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if store.exists(_path(middle)) else (low, middle)
-    return low
+    """The highest release number, 0 if there is none."""
+    return newest_number(lambda number: store.exists(release_path(number)))
 
 
 def load_release(store: Store, number: int | None = None, digest: str = "") -> Release:
     """Release `number`, or the newest. Raises DatasetError where it is absent, malformed, or not of the wanted
     `digest`, and ShardError for an entry that cannot be trusted (a path outside shards/, lists that do not fit).
     """
-    if number is None or not store.exists(_path(number)):
+    if number is None or not store.exists(release_path(number)):
         newest = newest_release_number(store)
         if not newest:
             raise DatasetError(f"{store.root}: no releases/NNNN.json here; give the dataset's root or pack a release")
         if number is not None:
             raise DatasetError(f"{store.root}: no release {number}; the newest is {newest}")
         number = newest
-    path = _path(number)
+    path = release_path(number)
     try:
         release = Release.model_validate_json(store.read_file(path, MAX_RELEASE_BYTES))
     except ValidationError as error:
@@ -71,10 +65,6 @@ def verify_shards(store: Store, release: Release) -> Iterator[str]:
             continue
         if total.hexdigest() != shard.sha256:
             yield f"{shard.path}: sha256 is {total.hexdigest()}, the release says {shard.sha256}"
-
-
-def _path(number: int) -> str:
-    return f"releases/{number:04d}.json"
 
 
 def _check_entry(shard: ShardEntry, path: str) -> None:
