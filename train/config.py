@@ -1,13 +1,12 @@
 """Settings of a training run. Every number of the paper is a default here or a line of `train/configs`."""
 
-from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from schemas.cache import cache_folder
+from schemas.cache import cache_folder, uri_name
 from schemas.config import FrozenConfig
 from schemas.config_errors import explain
 from schemas.strict_yaml import YamlError, read_yaml
@@ -90,8 +89,7 @@ class TrainConfig(FrozenConfig):
 
     def scratch(self, uri: str) -> Path:
         """The folder of this node for what belongs to a URI; the same each time."""
-        name = f"{uri.rsplit('/', 1)[-1]}-{sha256(uri.encode()).hexdigest()[:16]}"
-        return (self.checkpoint.scratch or cache_folder("runs")) / name
+        return (self.checkpoint.scratch or cache_folder("runs")) / uri_name(uri)
 
     @model_validator(mode="after")
     def _consistent(self) -> "TrainConfig":

@@ -10,7 +10,6 @@
 2 and 3 happen where checkpoints are written: in the background with `checkpoint.asynchronous`.
 """
 
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +23,7 @@ from train.checkpoint import CheckpointError
 from train.checkpoint_files import METADATA
 from train.config import TrainConfig
 from train.distributed import leads_node
-from train.run_store import INDEX, RunIndex, RunStore, StoredFolder, is_marked, mark
+from train.run_store import RunIndex, RunStore, StoredFolder, find_folder, is_marked, mark, run_and_folder
 
 Answer = TypeVar("Answer")
 
@@ -33,7 +32,6 @@ LONGEST = timedelta(hours=2)
 METRICS = "metrics.jsonl"
 PLAIN = ("tensorboard", "validation")
 """Folders of a run whose files are uploaded as they come."""
-FOLDER = re.compile(r"(?P<run>.+)/(?P<name>(checkpoints|export)/step-\d{8})")
 
 
 class Together:
@@ -215,24 +213,10 @@ def with_local_stage1(config: TrainConfig) -> TrainConfig:
     if config.stage == 1 or not isinstance(uri, str):
         return config
     together = Together()
-    named = FOLDER.fullmatch(uri)
-    store = RunStore(named["run"] if named else uri)
-    stored = together.first(lambda: _find_stage1(store, named["name"] if named else None))
+    store = RunStore(run_and_folder(uri)[0])
+    stored = together.first(lambda: find_folder(uri)[1])
     # Not the folder of that run itself, which may be under way on this node.
     folder = config.scratch(f"{store.uri}/read") / stored.name
     together.node(lambda: store.get_folder(stored, folder))
     weights = config.weights.model_copy(update={"stage1": folder})
     return config.model_copy(update={"weights": weights})
-
-
-def _find_stage1(store: RunStore, name: str | None) -> StoredFolder:
-    index = store.read_index()
-    if index is None:
-        raise CheckpointError(
-            f"weights.stage1: there is no {store.uri}/{INDEX}. A run that the trainer did not upload itself has none: "
-            "copy its export to a folder, and name that"
-        )
-    found = [entry for entry in (*index.checkpoints, *index.exports) if name in (None, entry.name)]
-    if not found:
-        raise CheckpointError(f"weights.stage1: {store.uri}/{INDEX} names no {name or 'export and no checkpoint'}")
-    return found[-1]

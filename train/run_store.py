@@ -9,6 +9,7 @@ ever listed.
 
 import logging
 import os
+import re
 import shutil
 import uuid
 from contextlib import suppress
@@ -28,6 +29,7 @@ INDEX = "run.json"
 MARK = ".stored"
 """In a local folder: the id under which the store holds the same bytes."""
 ATTEMPTS = 5
+FOLDER = re.compile(r"(?P<run>.+)/(?P<name>(checkpoints|export)/step-\d{8})")
 
 
 def _inside(name: str) -> str:
@@ -170,6 +172,32 @@ class RunStore:
             raise CheckpointError(
                 f"{cause}. See to the store, the network, and the credentials in the environment of every node"
             ) from error
+
+
+def run_and_folder(uri: str) -> tuple[str, str | None]:
+    """The run that a URI leads to, and the folder in it where the URI names one."""
+    named = FOLDER.fullmatch(uri)
+    return (named["run"], named["name"]) if named else (uri, None)
+
+
+def find_folder(uri: str, *, exports_only: bool = False) -> tuple[RunStore, StoredFolder]:
+    """What a URI names: a checkpoint or export of a run; or the run, whose newest export is meant (else its newest
+    checkpoint, unless `exports_only`). Raises CheckpointError where `run.json` names none.
+    """
+    run, name = run_and_folder(uri)
+    store = RunStore(run)
+    index = store.read_index()
+    if index is None:
+        raise CheckpointError(
+            f"there is no {store.uri}/{INDEX}. A run that the trainer did not upload itself has none: copy its export "
+            "to a folder, and name that"
+        )
+    entries = index.exports if exports_only else (*index.checkpoints, *index.exports)
+    found = [entry for entry in entries if name in (None, entry.name)]
+    if not found:
+        wanted = name or ("export yet" if exports_only else "export and no checkpoint")
+        raise CheckpointError(f"{store.uri}/{INDEX} names no {wanted}")
+    return store, found[-1]
 
 
 def mark(folder: Path, stored: StoredFolder) -> None:

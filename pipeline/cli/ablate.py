@@ -7,14 +7,16 @@ import typer
 
 from pipeline.cli.animate import CacheOption, bar, cache_bytes
 from pipeline.cli.common import console
-from pipeline.cli.evaluate import NetworksOption, ProtocolOption, named_folders, read_networks
+from pipeline.cli.evaluate import NetworksOption, ProtocolOption, named, read_networks
 from pipeline.cli.refusals import refusals
 
 
 def ablate(
     *,
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Dataset whose clips are animated.")],
-    variant: Annotated[list[str], typer.Option(help="NAME=CHECKPOINT: an export of stage 2; one for each row.")],
+    variant: Annotated[
+        list[str], typer.Option(help="NAME=CHECKPOINT: an export of stage 2, or its URI; one for each row.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for all outputs and the table.")],
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     clips: Annotated[int | None, typer.Option(help="At most so many clips.", min=1)] = None,
@@ -43,12 +45,14 @@ def ablate(
         from train.evaluation.evaluate import evaluate
         from train.evaluation.published import ABLATIONS
         from train.evaluation.table import json_report, markdown
+        from train.stored_export import local_export
 
         options = {"frames": frames, "steps": steps, "device": device, "cache_bytes": cache_bytes(cache)}
         config = validate(AnimateConfig, options, "the options")
         settings = {"protocol": protocol, "networks": read_networks(networks), "device": device}
         scoring = validate(EvaluationConfig, settings, "the options")
-        checkpoints = named_folders(variant, "--variant", "full=runs/full/export/step-00060000")
+        given = named(variant, "--variant", "full=runs/full/export/step-00060000")
+        checkpoints = {name: local_export(checkpoint) for name, checkpoint in given.items()}
         check_variants(checkpoints)
         folders = {name: f"variant{number}" for number, name in enumerate(checkpoints)}
         with bar() as shown:

@@ -23,7 +23,9 @@ CacheOption = Annotated[
 def animate(
     context: typer.Context,
     *,
-    checkpoint: Annotated[Path, typer.Option(help="Trained network: a folder export/step-… of stage 2.")],
+    checkpoint: Annotated[
+        str, typer.Option(help="Trained network: a folder export/step-… of stage 2, or the URI of a run or export.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help=".mp4, .webm, .gif, or a folder for png frames.")],
     reference: Annotated[Path | None, typer.Option(help="The picture to animate.")] = None,
     driving: Annotated[Path | None, typer.Option(help="The video whose motion and camera it follows.")] = None,
@@ -107,11 +109,15 @@ def animate(
             def advance(done: int, total: int) -> None:
                 shown.update(task, completed=done, total=total)
 
+            from train.stored_export import local_export  # torch: after all options were looked at
+
+            say("opening the network")
+            network = local_export(checkpoint)
             if dataset is not None:
                 made = animate_split(
                     dataset,
                     split,
-                    checkpoint,
+                    network,
                     output,
                     name=name,
                     config=config,
@@ -129,7 +135,7 @@ def animate(
                 done: Animation = animate(
                     reference,
                     driving,
-                    checkpoint,
+                    network,
                     output,
                     config=config,
                     stages=backends,

@@ -84,14 +84,19 @@ def read_networks(path: Path | None) -> dict[str, object]:
     return data
 
 
-def named_folders(given: list[str], option: str = "--method", example: str = "ours=out/ours") -> dict[str, Path]:
-    """Folders by name of the NAME=FOLDER arguments of an option. Raises ConfigError."""
-    methods: dict[str, Path] = {}
+def named_folders(given: list[str]) -> dict[str, Path]:
+    """Folders by name of the arguments of --method. Raises ConfigError."""
+    return {name: Path(folder) for name, folder in named(given, "--method", "ours=out/ours").items()}
+
+
+def named(given: list[str], option: str, example: str) -> dict[str, str]:
+    """What stands after the names in the NAME=FOLDER arguments of an option. Raises ConfigError."""
+    methods: dict[str, str] = {}
     for text in given:
         name, sign, folder = text.partition("=")
         if not (name and sign and folder):
             raise ConfigError(f"{option} {text}: NAME=FOLDER is expected, e.g. {example}")
         if name in methods:
             raise ConfigError(f"{option} {name} stands twice; names must differ")
-        methods[name] = Path(folder)
+        methods[name] = folder
     return methods

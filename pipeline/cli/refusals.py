@@ -16,6 +16,8 @@ REFUSALS = {
     "pipeline.study.page": "StudyError",
     "stages.base": "StageError",
     "stages.video.ffmpeg": "VideoError",
+    "train.checkpoint": "CheckpointError",
+    "train.data.errors": "DatasetError",
     "train.evaluation.ablation": "AblationError",
     "train.evaluation.media": "MediaError",
     "train.evaluation.networks": "NetworkError",

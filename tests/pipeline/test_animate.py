@@ -8,17 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from extractors.geometry.published import published_scene_motion
 from pipeline.animate import AnimateConfig, AnimateError, Animator, animate, driven
-from pipeline.animation.dataset import animate_split, clip_inputs
+from pipeline.animation.dataset import clip_inputs
 from pipeline.animation.driving import Driving
 from pipeline.animation.notes import notes
 from pipeline.animation.reference import ReferencePicture, mapped_depth
-from pipeline.cli.main import app
-from pipeline.config_file import ConfigError
-from pipeline.dataset import Dataset, DatasetError
+from pipeline.dataset import Dataset
 from pipeline.demo.videos import render_demo
 from pipeline.pack.read import read_sample
 from stages.jpeg import encode_jpeg
@@ -26,35 +23,10 @@ from tests.pipeline.animation.driven import SIZE, clip, driving
 from tests.pipeline.made import Video, made_config, make, write_video
 from tests.pipeline.small import small_config
 from tests.train.tiny import tiny_encoders, tiny_model
-from train.evaluation.config import EvaluationConfig
-from train.evaluation.evaluate import evaluate
 from train.evaluation.media import Sequence
 from train.model.saving import SavedModel, SavedModelError, save_model
 
 FAST = AnimateConfig(steps=1, guidance=1.0, size=SIZE, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    model = tiny_model(2)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
-    save_model(
-        folder,
-        saved=SavedModel(stage=2, model=model.config, frames=4, size=SIZE),
-        model=model,
-        encoders=tiny_encoders(),
-    )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
-    root = tmp_path_factory.mktemp("made")
-    files = [write_video(root / "videos", name, Video(n)) for n, name in enumerate("ab")]
-    make(root / "dataset", files, splits=("test", "train"))
-    return str(root / "dataset")
 
 
 def picture() -> ReferencePicture:
@@ -83,23 +55,6 @@ def test_side_by_side_ends_with_the_result(checkpoint: Path) -> None:
     assert rows.shape == (5, SIZE[1], 4 * width + 3 * 4, 3)
     assert np.array_equal(rows[2, :, :width], picture().image)
     assert np.array_equal(rows[:, :, -width:], drawn(checkpoint))
-
-
-def test_a_dataset_clip_is_driven_as_its_sample_says(dataset: str) -> None:
-    """At the sample's own size: the stored scene motion and frames come out."""
-    opened = Dataset.open(dataset)
-    release = opened.newest_release()
-    assert release is not None
-    entry = next(shard for shard in release.shards if shard.split == "test")
-    inputs = clip_inputs(opened, entry, entry.samples[0], (96, 96), AnimateConfig())
-    sample = read_sample(opened, entry, entry.samples[0])
-    stored = sample["scene_motion.npy"][0].astype(np.float32)
-    for number in (1, 7, 20):
-        frame = inputs.frames.numbers[number]
-        np.testing.assert_allclose(inputs.frames.motion(number)[0], stored[frame], rtol=2e-3, atol=2e-3)
-    reference = inputs.picture.image
-    assert len(list(inputs.real())) == len(inputs.frames)
-    assert not any(np.array_equal(frame, reference) for frame in inputs.real())
 
 
 def test_a_network_trained_on_published_maps_gets_published_maps(
@@ -171,54 +126,6 @@ def test_optical_flow_stops_at_a_cut(tmp_path: Path) -> None:
         assert np.median(flows[number][0]) == pytest.approx(2, abs=0.5)
 
 
-def test_a_start_that_failed_binds_nobody(
-    checkpoint: Path, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("lost")
-
-    config = FAST.model_copy(update={"frames": 1})
-    monkeypatch.setattr(Animator, "draw", broken)
-    with pytest.raises(RuntimeError, match="lost"):
-        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
-    monkeypatch.undo()
-    other = config.model_copy(update={"seed": 3, "frames": 2})
-    assert animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=other).clips == 1
-    less = other.model_copy(update={"cache_bytes": 0})  # slower, with the same result
-    assert animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=less).clips == 1
-
-
-def test_a_split_is_animated_and_scored(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
-    config = FAST.model_copy(update={"frames": 4})
-    made = animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
-    assert made.clips == 1
-    assert "--method" in made.next_step
-    methods = {name: tmp_path / name for name in ("ours", "repeat", "real")}
-    report = evaluate(tmp_path / "real", methods, EvaluationConfig())
-    scores = {method.name: method.scores["psnr"].value for method in report.methods}
-    assert report.frames == 4
-    assert scores["ours"] < scores["repeat"] < scores["real"] == 100
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
-    animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config)
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
-    with pytest.raises(DatasetError, match="another network, release or setting under the name ours"):
-        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config.model_copy(update={"seed": 5}))
-    with pytest.raises(DatasetError, match=r"no clip in split 'val'; it has test \(character\), train \(character\)"):
-        animate_split(dataset, "val", checkpoint, tmp_path, name="ours", config=config)
-    with pytest.raises(DatasetError, match="no camera clip in split 'test'"):
-        animate_split(dataset, "test", checkpoint, tmp_path, name="ours", config=config, kind="camera")
-    with pytest.raises(DatasetError, match="true frames of another release, size, frame count or frame step"):
-        animate_split(
-            dataset, "test", checkpoint, tmp_path, name="theirs", config=config.model_copy(update={"frame_step": 2})
-        )
-    for name, reason in (("real", "is taken"), ("../esc", "plain folder name"), (".", "plain folder name")):
-        with pytest.raises(DatasetError, match=reason):
-            animate_split(dataset, "test", checkpoint, tmp_path, name=name, config=config)
-    wide = config.model_copy(update={"side_by_side": True})
-    with pytest.raises(DatasetError, match="cannot be compared"):
-        animate_split(dataset, "test", checkpoint, tmp_path, name="wide", config=wide)
-
-
 def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
         AnimateConfig(size=(130, 128))
@@ -241,52 +148,6 @@ def test_wrong_use_is_refused_in_words(checkpoint: Path, tmp_path: Path) -> None
     save_model(tmp_path / "one", saved=SavedModel(stage=1, model=first.config), model=first, encoders=None)
     with pytest.raises(SavedModelError, match="stage 1, stage 2 is needed"):
         Animator(tmp_path / "one", FAST)
-
-
-def test_the_ablation_table(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
-    """Two variants with equal weights score alike; the paper's rows stand beside them."""
-    arguments = ["--variant", f"full={checkpoint}", "--variant", f"again={checkpoint}", "-o", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, ["ablate", "-d", dataset, *arguments, "--frames", "2", "--steps", "1"])
-    assert done.exit_code == 0, done.output
-    rows = {line.split(" | ")[0][2:]: line for line in (tmp_path / "out" / "ablation.md").read_text().splitlines()}
-    assert rows["full"].removeprefix("| full") == rows["again"].removeprefix("| again")
-    assert "27.315" in rows["w/o MIX (paper)"]
-
-
-def said(*arguments: str) -> str:
-    """What a command says that fails in words, on one line."""
-    done = CliRunner().invoke(app, arguments)
-    assert done.exit_code != 0
-    assert done.exception is None or isinstance(done.exception, SystemExit | ConfigError | DatasetError), done.exception
-    return " ".join(f"{done.output} {done.exception}".split())
-
-
-def test_variants_that_make_no_table_are_refused(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
-    base = ("ablate", "-d", dataset, "-o", str(tmp_path / "out"), "--variant")
-    assert "model.motion=scene_motion in place of none" in said(*base, f"w/o SMT={checkpoint}")
-    assert "--variant foo: NAME=FOLDER is expected" in said(*base, "foo")
-    assert not (tmp_path / "out").exists()
-
-
-def test_options_that_would_be_ignored_are_refused(checkpoint: Path, dataset: str, tmp_path: Path) -> None:
-    base = ("animate", "--checkpoint", str(checkpoint), "-o", str(tmp_path / "out"))
-    clips = (*base, "--dataset", dataset)
-    for given in (
-        ("--driving", "a.mp4"),
-        ("--fit", "pad"),
-        ("--stages", "a.yaml"),
-        ("--set", "decode.size=384"),
-        ("--camera-track", "a.vmd"),
-        ("--no-sound",),
-        ("--side-by-side",),
-    ):
-        assert f"{given[0]}: of no use with --dataset" in said(*clips, *given)
-    for given in (("--split", "val"), ("--clips", "2"), ("--kind", "camera"), ("--name", "ours")):
-        video = (*base, "--reference", "a.png", "--driving", "a.mp4")
-        assert f"{given[0]}: of no use without --dataset" in said(*video, *given)
-    assert "--name ../esc: a plain folder name" in said(*clips, "--name", "../esc")
-    assert "--cache-gib inf" in said(*clips, "--cache-gib", "inf")
-    assert not (tmp_path / "out").exists()
 
 
 def test_frames_count_the_animations_own(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

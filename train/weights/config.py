@@ -8,15 +8,18 @@ from pydantic import BeforeValidator, Field
 from schemas.config import FrozenConfig
 
 
-def _place(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    local = value.removeprefix("file://")
+def place(text: str) -> Path | str:
+    """What a person means by a text: a folder, or the URI of one in an object store (without a slash at its end)."""
+    local = text.removeprefix("file://")
     return local.rstrip("/") if "://" in local else Path(local)
 
 
+def _place(value: object) -> object:
+    return place(value) if isinstance(value, str) else value
+
+
 Place = Annotated[Path | str, BeforeValidator(_place)]
-"""A folder (Path), or the URI of one in an object store (str, without a slash at its end)."""
+"""See `place`."""
 
 
 class WeightsConfig(FrozenConfig):
