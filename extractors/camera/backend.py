@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from extractors.camera.motion_model import stillness
-from extractors.camera.result import fixed_centre, moving
+from extractors.camera.motion_model import lasting, stillness, without_model
+from extractors.camera.result import fixed_centre, focal_pixels, moving, unturned
 from extractors.camera.rotation import RotationFit, fit_rotation
 from extractors.camera.search import Found, Rival, Search
 from extractors.camera.sfm import Solver
@@ -104,27 +104,26 @@ class _Judge:
         self, config: SfmCameraConfig, solver: Solver, tracks: Tracks, size: tuple[int, int], focal: float | None
     ) -> None:
         self.config, self.solver, self.size = config, solver, size
-        self.tracks = tracks.select(tracks.seen.sum(axis=0) >= min(5, len(tracks.xy)))
-        self.length = len(tracks.xy)
-        half = np.radians(config.assumed_fov_deg / 2)
+        self.tracks = lasting(tracks)
         self.known = focal is not None
-        self.focal = focal * tracks.size[0] if focal is not None else max(tracks.size) / 2 / np.tan(half)
+        self.focal = focal_pixels(tracks.size, focal, config.assumed_fov_deg)
         self.focal_source = "manifest" if self.known else "assumed"
         self.quality = finite_quality(tracks=self.tracks.xy.shape[1], tracks_live=float(self.tracks.seen.sum(1).mean()))
 
     def decide(self) -> CameraResult:
         still = stillness(self.tracks)
         self.quality |= finite_quality(still_share=still.share, still_coverage=still.coverage)
-        if self.length == 1 or still.static:
-            return self._fixed("static", moving_background=1 - still.share)
-        if self.tracks.seen.sum(axis=1).min() < 8:
-            return self._fixed("unsolved")
+        status = without_model(self.tracks, still)
+        if status == "static":
+            return self._fixed(status, moving_background=1 - still.share)
+        if status is not None:
+            return self._fixed(status)
         turning = self._turning()
         if turning is not None and turning.explained >= self.config.rotation_share:
             return self._rotation(turning)
         zoom = turning.focal / turning.focal[0] if turning is not None and turning.zoom > 1.03 else None
         search = Search(self.solver, self.focal, self.known, self.config.key_step, zoom)
-        found = search.run(self.tracks) if self.length >= 6 else Found(None, 0, 0)
+        found = search.run(self.tracks) if len(self.tracks.xy) >= 6 else Found(None, 0, 0)
         self.quality |= finite_quality(
             hypotheses_tried=found.tried,
             hypotheses_killed=found.killed,
@@ -162,9 +161,7 @@ class _Judge:
         return free
 
     def _fixed(self, status: str, **quality: float) -> CameraResult:
-        still = np.tile(np.eye(3), (self.length, 1, 1))
-        focal = np.full(self.length, self.focal)
-        camera = fixed_centre(status, still, focal, self.tracks, self.size, self.focal_source)
+        camera = unturned(status, self.focal, self.tracks, self.size, self.focal_source)
         return self._result(camera, **quality)
 
     def _rotation(self, fit: RotationFit) -> CameraResult:

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from extractors.camera.backend import SfmCameraConfig, track_clip
-from extractors.camera.classify import focal_pixels, without_translation
+from extractors.camera.classify import without_translation
 from extractors.camera.droid_output import (
     CELL,
     NOTHING,
@@ -28,6 +28,7 @@ from extractors.camera.droid_output import (
     sparse_depths,
     transforms,
 )
+from extractors.camera.result import focal_pixels
 from extractors.camera.track_check import explained_share
 from extractors.devices import cuda_problem
 from extractors.geometry.rigid import invert, relative_to_first, rotation_angle

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from extractors.camera.classify import focal_pixels
 from extractors.camera.foreign_files import Trajectory, read_colmap, read_tum, read_vipe
+from extractors.camera.result import focal_pixels
 from extractors.geometry.cameras import intrinsics_from_fov, rescale_intrinsics, window_intrinsics
 from extractors.geometry.rigid import interpolate_poses, invert, relative_to_first, rotation_angle, transform_points
 from extractors.geometry.trajectory import path_length

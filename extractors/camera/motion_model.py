@@ -1,6 +1,7 @@
 """Whether the camera of a clip stands still: the simplest model, tried first."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -29,14 +30,28 @@ class Stillness:
         return self.linked and self.coverage >= 0.4 and self.share >= 0.3
 
 
+def lasting(tracks: Tracks) -> Tracks:
+    """The tracks that are seen in 5 frames at least (in all of a shorter clip): those that models are fitted to."""
+    return tracks.select(tracks.seen.sum(axis=0) >= min(5, len(tracks.xy)))
+
+
+def without_model(tracks: Tracks, still: Stillness) -> Literal["static", "unsolved"] | None:
+    """How a clip ends to which no moving camera need be fitted: it stands still, or some frame has too few tracks to
+    say anything of it; None where models are to be tried. still: `stillness` of the same tracks.
+    """
+    if len(tracks.xy) == 1 or still.static:
+        return "static"
+    return "unsolved" if tracks.seen.sum(axis=1).min() < 8 else None
+
+
 def stillness(tracks: Tracks) -> Stillness:
     """Counts tracks that last (a third of the clip, at least 4 frames) and stay where they began."""
     seen = tracks.seen
     length = len(seen)
-    lasting = seen.sum(axis=0) >= max(4, length // 3)
-    if not lasting.any():
+    long = seen.sum(axis=0) >= max(4, length // 3)
+    if not long.any():
         return Stillness(0.0, 0.0, linked=False)
-    seen, xy = seen[:, lasting], tracks.xy[:, lasting]
+    seen, xy = seen[:, long], tracks.xy[:, long]
     start = xy[seen.argmax(axis=0), np.arange(xy.shape[1])]
     moved = np.where(seen, np.linalg.norm(xy - start, axis=-1), 0.0)
     # One bad frame (a compression artefact) must not unsettle a track; a slow drift shows at the end of it.

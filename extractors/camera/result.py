@@ -18,6 +18,20 @@ def intrinsics(focal: np.ndarray, tracks: Tracks, size: tuple[int, int]) -> np.n
     return rescale_intrinsics(working, tracks.size, size)
 
 
+def focal_pixels(size: tuple[int, int], focal: float | None, fov_deg: float) -> float:
+    """Focal length in pixels of a picture of `size` (width, height): `focal` (over the width), or from an assumed field
+    of view (degrees) over the longer side.
+    """
+    return focal * size[0] if focal is not None else max(size) / 2 / float(np.tan(np.radians(fov_deg / 2)))
+
+
+def unturned(status: str, focal: float, tracks: Tracks, size: tuple[int, int], focal_source: str) -> CameraArtifact:
+    """Cameras that all stand as the first: "static", or "unsolved" for want of others. See `fixed_centre`."""
+    length = len(tracks.xy)
+    still = np.tile(np.eye(3), (length, 1, 1))
+    return fixed_centre(status, still, np.full(length, focal), tracks, size, focal_source)
+
+
 def fixed_centre(
     status: str,
     rotation: np.ndarray,
