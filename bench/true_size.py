@@ -11,6 +11,7 @@ step unless `--set global_batch=…` says otherwise. `--dry-run` of the trainer 
 
 import argparse
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -41,18 +42,17 @@ WARM_UP = 2
 @dataclass(frozen=True)
 class Measured:
     """Of one rank, medians over the steps. seconds: of a whole step. loading: of them, waiting for the reader.
-    peak_bytes: of device memory, None on a CPU.
+    peak_bytes: of the GPU's memory; on a CPU, of all that the process ever held.
     """
 
     seconds: float
     loading: float
-    peak_bytes: int | None
+    peak_bytes: int
 
     def __str__(self) -> str:
-        memory = "not measured on a CPU" if self.peak_bytes is None else f"{self.peak_bytes / 2**30:.1f} GiB"
         return (
             f"step {self.seconds:.3f} s, of which waiting for data {100 * self.loading / self.seconds:.1f} %; "
-            f"peak memory {memory}"
+            f"peak memory {self.peak_bytes / 2**30:.1f} GiB"
         )
 
 
@@ -103,7 +103,9 @@ def measure(config: TrainConfig, ranks: Ranks, *, steps: int, true_encoders: boo
             if number > WARM_UP:
                 seconds.append(time.perf_counter() - began)
                 loading.append(loaded - began)
-    peak = torch.cuda.max_memory_allocated() if ranks.device.type == "cuda" else None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if ranks.device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated()
     return Measured(statistics.median(seconds), statistics.median(loading), peak)
 
 
