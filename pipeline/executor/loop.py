@@ -1,6 +1,7 @@
 """The driver's loop: items out to workers, outcomes back, until nothing is left to do."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +20,8 @@ from schemas.config import Resources
 START_TRIES = 3
 SCALE_EVERY_S = 0.25
 LOST_NODE_TRIES = 10
+WRITE_TRIES = 3
+"""Tries of one item whose result cannot be written, after which the run ends; fewer where `attempts` is lower."""
 FIT_EVERY_S = 5.0
 NO_NODE_S = 300.0
 """How long a stage waits for a node that can hold it, once the last such node is gone."""
@@ -100,7 +103,7 @@ def execute(
 def _loop(
     tracker: Tracker, pools: dict[str, Pool], observer: Observer, stop: Callable[[], bool], outcome: Outcome
 ) -> None:
-    lost: dict[str, int] = {}
+    lost, unwritten = Counter[str](), Counter[str]()
     next_scaling = next_fitting = 0.0
     unfit: dict[str, float] = {}
     while True:
@@ -136,25 +139,36 @@ def _loop(
         for pool in pools.values():
             settled.extend(pool.overdue())
         for finished in settled:
-            _take_in(finished, tracker, pools[finished.item.stage].resources.attempts, observer, outcome, lost)
+            _take_in(
+                finished, tracker, pools[finished.item.stage].resources.attempts, observer, outcome, lost, unwritten
+            )
         observer.tick()
 
 
 def _take_in(
-    finished: Finished, tracker: Tracker, attempts: int, observer: Observer, outcome: Outcome, lost: dict[str, int]
+    finished: Finished,
+    tracker: Tracker,
+    attempts: int,
+    observer: Observer,
+    outcome: Outcome,
+    lost: Counter[str],
+    unwritten: Counter[str],
 ) -> None:
+    """lost: by key, tries that ended with their node; unwritten: those whose result could not be written."""
     item, result = finished.item, finished.outcome
     if isinstance(result, ItemDone):
         tracker.done(item)
         outcome.done += 1
         observer.done(item, result)
         return
-    if finished.blameless and lost.get(item.key, 0) < LOST_NODE_TRIES:
-        lost[item.key] = lost.get(item.key, 0) + 1
+    if finished.blameless and lost[item.key] < LOST_NODE_TRIES:
+        lost[item.key] += 1
         tracker.give_back(item)
         return
-    if result.cause == "unwritable" and tracker.attempts(item) + 1 >= attempts:
-        raise UnwritableError(result.error)  # every other item would fail alike, and none is to blame
+    if result.cause == "unwritable":
+        unwritten[item.key] += 1
+        if unwritten[item.key] >= WRITE_TRIES or tracker.attempts(item) + 1 >= attempts:
+            raise UnwritableError(result.error)  # every other item would fail alike, and none is to blame
     if tracker.failed(item, 1 if result.cause in ("refused", "gone") else attempts):
         if result.cause in ("gone", "damaged"):  # to be mended elsewhere; a quarantine would outlast the mending
             outcome.broken[item.stage] = f"{item.item_id}: {result.error}"

@@ -116,12 +116,23 @@ def test_a_source_file_that_is_gone_leaves_its_item_for_a_rerun_and_quarantines_
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_a_disk_that_takes_nothing_ends_the_run_and_quarantines_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("attempts", "retried"), [(2, 1), (30, 2)])
+def test_a_disk_that_takes_nothing_ends_the_run_and_quarantines_nothing(
+    tmp_path: Path, attempts: int, retried: int
+) -> None:
+    """After few tries: each makes the item anew, which may take an hour of a GPU."""
     items = [item for name in ("a", "full-1", "b") for item in chain(name, STAGES)]
     record = Record()
     with pytest.raises(UnwritableError, match=r"No space left on device: '/data/tmp/x' .* free space"):
-        execute(items, runs(Resources(cpus=0.5, attempts=2)), root=str(tmp_path), observer=record, stop=lambda: False)
+        execute(
+            items,
+            runs(Resources(cpus=0.5, attempts=attempts)),
+            root=str(tmp_path),
+            observer=record,
+            stop=lambda: False,
+        )
     assert record.failures == {}
+    assert record.retries == {"full-1": retried}
     (tmp_path / "artifacts").rename(tmp_path / "kept")
     (tmp_path / "artifacts").write_text("in the way of every folder")
     with pytest.raises(UnwritableError, match="cannot be written"):
