@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,9 +109,18 @@ def working(session: int) -> list[int]:
 
 def kill(*ids: int) -> None:
     """SIGKILL; a process that has just ended by itself is no error."""
-    for number in ids:
+    _signal(signal.SIGKILL, ids)
+
+
+def stop(*ids: int) -> None:
+    """SIGSTOP: processes stand still until they are killed."""
+    _signal(signal.SIGSTOP, ids)
+
+
+def _signal(number: signal.Signals, ids: Sequence[int]) -> None:
+    for process in ids:
         try:
-            os.kill(number, signal.SIGKILL)
+            os.kill(process, number)
         except ProcessLookupError:
             continue
 

@@ -18,6 +18,8 @@ CPUS = 2
 VICTIMS = ("driver", "worker", "node")
 PATIENCE_S = 600.0
 """How long a kill may wait for a worker with work in hand."""
+FROZEN_S = 2.0
+"""How long the head stands still before it is killed: drivers then have questions to it under way."""
 
 
 def victims(rng: Random, count: int) -> Iterator[str]:
@@ -98,13 +100,13 @@ def _wait_for_work(cluster: Cluster, process: "subprocess.Popen[str]") -> list[i
 
 
 def head_node(ground: Ground) -> str:
-    """The head of the cluster is killed in mid-build: refused with the remedy; identical on another cluster."""
+    """The head of the cluster freezes and is killed in mid-build: refused with the remedy; identical on another."""
     root = ground.folder / "head"
     with Cluster() as cluster:
         cluster.add(cpus=CPUS)
         process = _start(ground, cluster, root)
         wait_for_artifacts(root, ground.rng("head").randint(1, len(ground.quiet.artifacts) - 5), process)
-        cluster.kill_head()
+        cluster.kill_head(frozen_s=FROZEN_S)
         began = time.monotonic()
         said = ground.must_be_refused(*builds.finish(process), "Start the cluster again")
         took = time.monotonic() - began

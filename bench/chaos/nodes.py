@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from bench.chaos.builds import kill_session, working
+from bench.chaos.builds import kill_session, processes, stop, working
 
 START_S = 300.0
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
@@ -90,8 +90,15 @@ class Cluster:
         """Kills a node at once, with everything on it."""
         self.nodes.pop(name).kill()
 
-    def kill_head(self) -> None:
-        """Kills the head; the nodes are left to themselves."""
+    def kill_head(self, *, frozen_s: float = 0.0) -> None:
+        """Kills the head; the nodes are left to themselves.
+
+        frozen_s: how long it stands still before, so that questions which it has not answered are under way when it
+        dies. Without it they are only by chance.
+        """
+        if frozen_s:
+            stop(*processes(self._head.process.pid))
+            time.sleep(frozen_s)
         self._head.kill()
 
 

@@ -3,16 +3,20 @@
 import contextlib
 import logging
 import os
+import queue
 import socket
+import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import ray
 from ray.util.client import ray as ray_client
 
+Answer = TypeVar("Answer")
+
 ASK_S = 2.0
-"""How long the head may take to accept a connection, and the pause before it is asked again."""
+"""How long the head may take to accept a connection or to answer, before it is looked at again."""
 
 
 class ClusterLostError(ConnectionError):
@@ -61,8 +65,7 @@ def _join(address: str, options: dict[str, Any]) -> None:
 
 def nodes() -> list[dict[str, float]]:
     """Resources of every living node. Raises ClusterLostError."""
-    wait_for_head()
-    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [dict(node["Resources"]) for node in ask(ray.nodes) if node["Alive"]]
 
 
 def living_nodes() -> set[str]:
@@ -70,14 +73,40 @@ def living_nodes() -> set[str]:
 
     Raises ClusterLostError.
     """
-    wait_for_head()
-    return {str(node["NodeID"]) for node in ray.nodes() if node["Alive"]}
+    return {str(node["NodeID"]) for node in ask(ray.nodes) if node["Alive"]}
 
 
 def total_resources() -> dict[str, float]:
     """The living cluster's resources by name. Raises ClusterLostError."""
+    return dict(ask(ray.cluster_resources))
+
+
+def ask(question: Callable[[], Answer]) -> Answer:
+    """What the cluster's head answers. Raises ClusterLostError where it is gone, and what the question raises.
+
+    A question waits for a head that is gone without end; after a minute Ray then ends the process, with catalog rows
+    still to be written and without a word of what to do. So it is asked from a thread, which is left behind where no
+    answer comes: the head may go at any moment, after it was looked at too.
+    """
     wait_for_head()
-    return dict(ray.cluster_resources())
+    answers: queue.SimpleQueue[tuple[Answer | None, Exception | None]] = queue.SimpleQueue()
+
+    def put() -> None:
+        try:
+            answers.put((question(), None))
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised below)
+            answers.put((None, error))
+
+    threading.Thread(target=put, name="question to Ray", daemon=True).start()
+    while True:
+        try:
+            answer, error = answers.get(timeout=ASK_S)
+        except queue.Empty:
+            wait_for_head()
+            continue
+        if error is not None:
+            raise error
+        return answer  # type: ignore[return-value]
 
 
 def head_patience_s() -> float:
@@ -86,11 +115,7 @@ def head_patience_s() -> float:
 
 
 def wait_for_head() -> None:
-    """Returns once the cluster's head accepts a connection. Raises ClusterLostError where it does not come back.
-
-    Every question to the cluster waits for its head without end; after a minute Ray then ends the process, with
-    catalog rows still to be written and without a word of what to do.
-    """
+    """Returns once the cluster's head accepts a connection. Raises ClusterLostError where it does not come back."""
     if ray_client.is_connected():
         return  # an address ray://…: a proxy answers, and says so itself where it cannot
     address = ray.get_runtime_context().gcs_address

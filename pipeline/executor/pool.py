@@ -22,7 +22,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from pipeline.executor.cluster import living_nodes
+from pipeline.executor.cluster import ask, living_nodes
 from pipeline.executor.scaling import PoolState, demand
 from pipeline.executor.worker import ItemDone, ItemFailed, Job, Worker
 from pipeline.storage import Storage
@@ -137,8 +137,8 @@ class Pool:
         return len(self._busy) + len(self._doubtful)
 
     def start(self) -> None:
-        """Asks Ray for one more worker; it becomes idle once its model is loaded."""
-        handle = self._actor_class.remote(**self._arguments)
+        """Asks Ray for one more worker; it becomes idle once its model is loaded. Raises ClusterLostError."""
+        handle = ask(lambda: self._actor_class.remote(**self._arguments))  # the head keeps the class
         placed = handle.node.remote()
         self._starting[handle.start.remote()] = _Starting(handle, placed, time.monotonic())
 

@@ -183,14 +183,18 @@ def test_two_drivers_at_once_share_the_nodes_and_make_everything_once_each(clust
     assert drivers[0].artifacts() == drivers[1].artifacts()
 
 
-def test_a_lost_head_ends_the_run_with_the_remedy_and_another_cluster_finishes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen_s", [0, 2])
+def test_a_lost_head_ends_the_run_with_the_remedy_and_another_cluster_finishes_it(
+    tmp_path: Path, frozen_s: float
+) -> None:
+    """frozen_s: with questions to the head under way, which Ray waits for until it ends the process."""
     stages, items = {"plain": {"cpus": 1}}, plain(40, 0.5)
     with Cluster() as first:
         first.add(cpus=2)
         driver = Driver(first, tmp_path / "run", stages, items)
         running = driver.start()
         wait_for(lambda: len(driver.artifacts()) >= 4)
-        first.kill_head()
+        first.kill_head(frozen_s=frozen_s)
         refused = result(running)["refused"]
     assert "Start the cluster again" in refused
     assert "run the same command" in refused

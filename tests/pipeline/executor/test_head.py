@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.executor import cluster
-from pipeline.executor.cluster import ASK_S, ClusterLostError, head_patience_s, wait_for_head
+from pipeline.executor.cluster import ASK_S, ClusterLostError, ask, head_patience_s, wait_for_head
 
 
 @pytest.fixture
@@ -61,3 +61,32 @@ def test_the_driver_gives_up_before_ray_ends_its_process(monkeypatch: pytest.Mon
     assert head_patience_s() == 30
     patience(monkeypatch, 600)
     assert head_patience_s() == 300
+
+
+def test_a_head_that_goes_while_it_is_asked_is_named_too(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    patience(monkeypatch, 0.1)
+    server, never = socket.create_server(("127.0.0.1", port)), threading.Event()
+
+    def question() -> None:
+        server.close()
+        never.wait(60)
+
+    began = time.monotonic()
+    with pytest.raises(ClusterLostError, match="Start the cluster again"):
+        ask(question)
+    assert time.monotonic() - began < 30
+    never.set()
+
+
+def test_slow_answers_are_waited_for_and_errors_are_the_questions_own(port: int) -> None:
+    def slow() -> int:
+        time.sleep(ASK_S * 1.2)
+        return 5
+
+    def wrong() -> None:
+        raise KeyError("stage")
+
+    with socket.create_server(("127.0.0.1", port)):
+        assert ask(slow) == 5
+        with pytest.raises(KeyError, match="stage"):
+            ask(wrong)
