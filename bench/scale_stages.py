@@ -53,7 +53,7 @@ def waiting_graph(graph: dict[str, StageSpec], injected: Injected) -> dict[str, 
 class WaitingIngest:
     """Cuts any file into CLIPS_PER_SOURCE clips of one shot."""
 
-    def run(self, source_id: str, video: str) -> pa.Table:
+    def run(self, source_id: str, path: str, registered: tuple[int, int] | None = None) -> pa.Table:
         shot = Shot(0, FRAMES * CLIPS_PER_SOURCE)
         return IngestArtifact((shot,), (30, 1), 0.0).to_table(Header("ingest", source_id))
 

@@ -19,6 +19,15 @@ class SourceLostError(StageError):
     """A source file that is gone or was replaced: no fault of the clip's, which waits for the file."""
 
 
+class SourceStage(Protocol):
+    """The stage that looks at whole source files, before there are clips: ingest."""
+
+    def run(self, source_id: str, path: str, registered: tuple[int, int] | None = None) -> pa.Table:
+        """The artifact of a source. registered: its size in bytes and time of change in ns when it was named. Raises
+        StageError for a file that gives no clip, and SourceLostError for one that is gone or another one.
+        """
+
+
 class Stage(Protocol):
     """A stage with its model loaded. Constructed once in each worker: `XStage(config)`."""
 

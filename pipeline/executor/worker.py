@@ -19,7 +19,7 @@ from pipeline.storage import Storage, StorageError, UnwritableError
 from pipeline.work import WorkItem, artifact_path
 from schemas.artifacts.header import ArtifactError, Header, read_header
 from schemas.clip import Clip
-from stages.base import SourceLostError, Stage, StageError
+from stages.base import SourceLostError, SourceStage, Stage, StageError
 
 OWN_ERRORS = ("StageError", "SourceLostError", "ExtractionError", "ArtifactError", "StorageError", "UnwritableError")
 """Errors whose message already is a sentence for people; others are shown with their type."""
@@ -150,7 +150,7 @@ class ClipJob:
 class IngestJob:
     """Runs ingest on one source file."""
 
-    def __init__(self, build: Callable[[], Any]) -> None:
+    def __init__(self, build: Callable[[], SourceStage]) -> None:
         self._stage = build()
 
     def run(self, item: WorkItem) -> pa.Table:

@@ -2,13 +2,14 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bench.scale import slope
 from bench.scale_forecast import error
 from bench.scale_stages import CLIPS_PER_SOURCE, FRAMES, Injected, WaitingIngest, WaitingStage, failing_stage
-from bench.scale_steps import scale_config
+from bench.scale_steps import build_step, noop_step, scale_config, verify_step
 from pipeline.graph import CLIP_STAGES
 from pipeline.ingest.clips import clips_of
 from pipeline.pack.sample import PACKED_STAGES, sample_members
@@ -41,6 +42,19 @@ def test_a_source_is_cut_into_fifty_clips() -> None:
     names = {made.clip_id for made in clips_of(table, Source(), spec)}
     assert len(names) == CLIPS_PER_SOURCE
     assert clip_id(Source().source_id, FRAMES, FRAMES) in names
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
+def test_a_simulated_dataset_is_built_added_to_and_left_alone(tmp_path: Path) -> None:
+    """The steps check for themselves what is packed and what is in quarantine."""
+    injected = Injected(wait_s=0.0, one_in=25)
+    built = build_step(tmp_path, CLIPS_PER_SOURCE, add=False, injected=injected)
+    added = build_step(tmp_path, CLIPS_PER_SOURCE, add=True, injected=injected)
+    assert built.counts["failed"] + added.counts["failed"] > 0
+    assert added.counts["packed"] == 2 * CLIPS_PER_SOURCE - built.counts["failed"] - added.counts["failed"]
+    assert noop_step(tmp_path, injected).counts["reused"] > CLIPS_PER_SOURCE
+    assert verify_step(tmp_path, deep=True).counts["files"] > CLIPS_PER_SOURCE
 
 
 def test_one_clip_in_a_hundred_fails_and_at_every_stage() -> None:
