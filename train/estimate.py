@@ -53,6 +53,12 @@ class Estimate:
         """Seconds of an optimiser step at `RATE`."""
         return self.accumulation * (self.operations + self.encoding_operations) / RATE
 
+    @property
+    def _gathered_what(self) -> str:
+        if self.ranks > 1:
+            return "Reference UNet whole, two blocks of the denoising UNet"
+        return "copies of the weights that train, in the precision of the activations"
+
     def __str__(self) -> str:
         gib = 2**30
         lines = ["parameters"]
@@ -64,7 +70,7 @@ class Estimate:
             f"  optimiser        {self.optimizer / gib:8.2f}   gradients, two moments, sharded",
             f"  average          {self.average / gib:8.2f}   of the weights that train (optimizer.ema_decay), sharded",
             f"  accumulated      {self.accumulated / gib:8.2f}   gradients between micro batches, not sharded",
-            f"  gathered         {self.gathered / gib:8.2f}   Reference UNet whole, two blocks of each other network",
+            f"  gathered         {self.gathered / gib:8.2f}   {self._gathered_what}",
             f"  activations      {self.activations / gib:8.2f}   kept for the backward pass",
             f"  together         {self.memory / gib:8.2f}   without the allocator's reserve and the encoders' peak",
             f"step, {self.accumulation} micro batches on each rank",
@@ -104,7 +110,7 @@ def estimate(config: TrainConfig, *, ranks: int) -> Estimate:
         average=0 if config.optimizer.ema_decay is None else 4 * trained // shards,
         # Sharded, gradients are summed over micro batches before they are reduced: whole, in float32, on every rank.
         accumulated=4 * trained if ranks > 1 and accumulation > 1 else 0,
-        gathered=(2 if half else 4) * (_count(model.reference) + 2 * _largest_block(model.denoiser)),
+        gathered=_gathered(model, trained, half=half, ranks=ranks),
         activations=kept,
         operations=int(passes * forward),
         encoding_operations=_encoding(config, vae),
@@ -112,6 +118,13 @@ def estimate(config: TrainConfig, *, ranks: int) -> Estimate:
         accumulation=accumulation,
         steps=config.steps,
     )
+
+
+def _gathered(model: MikuDance, trained: int, *, half: bool, ranks: int) -> int:
+    """Bytes of weights beside the rank's own. One rank shards nothing, and has only autocast's copies."""
+    if ranks == 1:
+        return 2 * trained if half else 0
+    return (2 if half else 4) * (_count(model.reference) + 2 * _largest_block(model.denoiser))
 
 
 def _forward(config: TrainConfig, model: MikuDance) -> tuple[int, int]:

@@ -40,6 +40,16 @@ def test_memory_of_stage_1_by_hand() -> None:
     assert more.memory - plain.memory == more.average + more.accumulated
     alone = estimate(load_config("stage1.yaml", [*settings, "global_batch=2"]), ranks=1)
     assert alone.accumulated == 0  # one rank adds into the gradients that the optimiser reads
+    assert alone.gathered == 2 * trained  # in half precision; it has all weights itself
+    assert plain.gathered > 2 * unet  # the Reference UNet, from all ranks
+
+
+def test_one_rank_on_a_cpu_against_a_process_that_was_measured() -> None:
+    """`python -m bench.true_size --stage 2` with these settings: 17.6 GiB, of which Python and torch are 0.4."""
+    settings = ["reader.size=[256, 256]", "reader.frames=2", "micro_batch=1", "global_batch=1"]
+    result = estimate(load_config("stage2.yaml", [*settings, "parallel.precision=float32"]), ranks=1)
+    assert result.gathered == 0
+    assert result.memory / 2**30 == pytest.approx(17.2, abs=0.3)
 
 
 @pytest.mark.slow
