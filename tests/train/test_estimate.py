@@ -45,7 +45,7 @@ def test_memory_of_stage_1_by_hand() -> None:
 
 
 def test_one_rank_on_a_cpu_against_a_process_that_was_measured() -> None:
-    """`python -m bench.true_size --stage 2` with these settings: 17.6 GiB, of which Python and torch are 0.4."""
+    """`python -m bench.true_size --stage 2` with these settings: 17.6 GiB, of which Python's packages are 0.5."""
     settings = ["reader.size=[256, 256]", "reader.frames=2", "micro_batch=1", "global_batch=1"]
     result = estimate(load_config("stage2.yaml", [*settings, "parallel.precision=float32"]), ranks=1)
     assert result.gathered == 0
