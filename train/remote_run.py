@@ -214,9 +214,16 @@ def with_local_stage1(config: TrainConfig) -> TrainConfig:
         return config
     together = Together()
     store = RunStore(run_and_folder(uri)[0])
-    stored = together.first(lambda: find_folder(uri)[1])
+    stored = together.first(lambda: _stage1_folder(uri))
     # Not the folder of that run itself, which may be under way on this node.
     folder = config.scratch(f"{store.uri}/read") / stored.name
     together.node(lambda: store.get_folder(stored, folder))
     weights = config.weights.model_copy(update={"stage1": folder})
     return config.model_copy(update={"weights": weights})
+
+
+def _stage1_folder(uri: str) -> StoredFolder:
+    try:
+        return find_folder(uri)[1]
+    except CheckpointError as error:
+        raise CheckpointError(f"weights.stage1: {error}") from error

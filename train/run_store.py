@@ -195,8 +195,11 @@ def find_folder(uri: str, *, exports_only: bool = False) -> tuple[RunStore, Stor
     entries = index.exports if exports_only else (*index.checkpoints, *index.exports)
     found = [entry for entry in entries if name in (None, entry.name)]
     if not found:
-        wanted = name or ("export yet" if exports_only else "export and no checkpoint")
-        raise CheckpointError(f"{store.uri}/{INDEX} names no {wanted}")
+        what = "export" if exports_only else "export and no checkpoint"
+        if not entries:
+            raise CheckpointError(f"{store.uri}/{INDEX} names no {what} yet")
+        there = ", ".join(entry.name for entry in reversed(entries))
+        raise CheckpointError(f"{store.uri}/{INDEX} names no {name} that can be opened here; it has {there}")
     return store, found[-1]
 
 

@@ -63,6 +63,14 @@ class Outcome:
     broken: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class _Excused:
+    """Tries, by key, that are no fault of their items: their node was lost; their result could not be written."""
+
+    lost: Counter[str] = field(default_factory=Counter)
+    unwritten: Counter[str] = field(default_factory=Counter)
+
+
 def check_fit(stages: Mapping[str, Resources]) -> None:
     """Raises ExecutorError unless a worker of every stage fits some node of the running cluster."""
     alive = nodes()
@@ -103,7 +111,7 @@ def execute(
 def _loop(
     tracker: Tracker, pools: dict[str, Pool], observer: Observer, stop: Callable[[], bool], outcome: Outcome
 ) -> None:
-    lost, unwritten = Counter[str](), Counter[str]()
+    excused = _Excused()
     next_scaling = next_fitting = 0.0
     unfit: dict[str, float] = {}
     while True:
@@ -139,35 +147,26 @@ def _loop(
         for pool in pools.values():
             settled.extend(pool.overdue())
         for finished in settled:
-            _take_in(
-                finished, tracker, pools[finished.item.stage].resources.attempts, observer, outcome, lost, unwritten
-            )
+            _take_in(finished, tracker, pools[finished.item.stage].resources.attempts, observer, outcome, excused)
         observer.tick()
 
 
 def _take_in(
-    finished: Finished,
-    tracker: Tracker,
-    attempts: int,
-    observer: Observer,
-    outcome: Outcome,
-    lost: Counter[str],
-    unwritten: Counter[str],
+    finished: Finished, tracker: Tracker, attempts: int, observer: Observer, outcome: Outcome, excused: _Excused
 ) -> None:
-    """lost: by key, tries that ended with their node; unwritten: those whose result could not be written."""
     item, result = finished.item, finished.outcome
     if isinstance(result, ItemDone):
         tracker.done(item)
         outcome.done += 1
         observer.done(item, result)
         return
-    if finished.blameless and lost[item.key] < LOST_NODE_TRIES:
-        lost[item.key] += 1
+    if finished.blameless and excused.lost[item.key] < LOST_NODE_TRIES:
+        excused.lost[item.key] += 1
         tracker.give_back(item)
         return
     if result.cause == "unwritable":
-        unwritten[item.key] += 1
-        if unwritten[item.key] >= WRITE_TRIES or tracker.attempts(item) + 1 >= attempts:
+        excused.unwritten[item.key] += 1
+        if excused.unwritten[item.key] >= WRITE_TRIES or tracker.attempts(item) + 1 >= attempts:
             raise UnwritableError(result.error)  # every other item would fail alike, and none is to blame
     if tracker.failed(item, 1 if result.cause in ("refused", "gone") else attempts):
         if result.cause in ("gone", "damaged"):  # to be mended elsewhere; a quarantine would outlast the mending

@@ -3,27 +3,15 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.pipeline.animation.driven import SIZE
 from tests.pipeline.made import Video, make, write_video
-from tests.train.tiny import tiny_encoders, tiny_model
-from train.model.saving import SavedModel, save_model
+from tests.train.tiny import save_tiny
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    model = tiny_model(2)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
-    save_model(
-        folder,
-        saved=SavedModel(stage=2, model=model.config, frames=4, size=SIZE),
-        model=model,
-        encoders=tiny_encoders(),
-    )
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("checkpoint"), size=SIZE)
 
 
 @pytest.fixture(scope="session")

@@ -205,9 +205,12 @@ def test_stage_2_takes_stage_1_from_the_store(server: str, uri: str, small_shard
         train(config)
         found.append(losses(config))
     assert found == [found[0]] * 4
-    with pytest.raises(CheckpointError, match=r"there is no s3://bucket/none/run\.json"):
+    with pytest.raises(CheckpointError, match=r"weights\.stage1: there is no s3://bucket/none/run\.json"):
         train(stage2(small_shards, tmp_path / "none", *settings, "weights.stage1=s3://bucket/none"))
-    with pytest.raises(CheckpointError, match=r"names no export/step-00000009"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"weights\.stage1: .*names no export/step-00000009 .*it has export/step-00000001, checkpoints",
+    ):
         train(stage2(small_shards, tmp_path / "none", *settings, f"weights.stage1={uri}/one/export/step-00000009"))
 
 

@@ -1,5 +1,7 @@
 """Tiny networks of the true architecture, and batches of noise, for tests."""
 
+from pathlib import Path
+
 import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -9,6 +11,7 @@ from train.model.build import build_stage1, build_stage2
 from train.model.config import ModelConfig, UNetSize
 from train.model.encoders import Encoders
 from train.model.mikudance import MikuDance
+from train.model.saving import SavedModel, save_model
 
 SIZE = UNetSize(
     block_out_channels=(16, 16, 16, 16),
@@ -27,6 +30,16 @@ def tiny_model(stage: int = 1, seed: int = 0, **changes: object) -> MikuDance:
     config = tiny_config(**changes)
     model = build_stage1(config, seed=seed)
     return model if stage == 1 else build_stage2(config, model, seed=seed)
+
+
+def save_tiny(folder: Path, **saved: object) -> Path:
+    """A network of stage 2 as an export. saved: further fields of SavedModel."""
+    model = tiny_model(2)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
+    described = SavedModel(stage=2, model=model.config, frames=4, **saved)
+    save_model(folder, saved=described, model=model, encoders=tiny_encoders())
+    return folder
 
 
 def tiny_vae(seed: int = 0) -> AutoencoderKL:

@@ -7,19 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.animation.driven import SIZE
-from tests.train.tiny import tiny_encoders, tiny_model
-from train.model.saving import SavedModel, save_model
-
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, model = tmp_path_factory.mktemp("checkpoint"), tiny_model(2)
-    saved = SavedModel(stage=2, model=model.config, frames=4, size=SIZE)
-    save_model(folder, saved=saved, model=model, encoders=tiny_encoders())
-    return folder
 
 
 def grown(checkpoint: Path, output: Path, short: int, long: int) -> dict[str, float]:

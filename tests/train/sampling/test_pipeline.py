@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.train.tiny import tiny_encoders, tiny_model
+from tests.train.tiny import save_tiny, tiny_model
 from train.data.batch import unit
 from train.model.saving import SavedModel, SavedModelError, save_model
 from train.sampling.config import SamplingConfig
@@ -16,12 +16,7 @@ FAST = SamplingConfig(steps=2, guidance=2.0, window=4, overlap=2)
 
 @pytest.fixture(scope="module")
 def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export")
-    model = tiny_model(2)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(model.reference.unet.conv_in.weight, std=0.1)  # an untrained one does not see the poses
-    save_model(folder, saved=SavedModel(stage=2, model=model.config, frames=4), model=model, encoders=tiny_encoders())
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="module")
